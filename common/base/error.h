@@ -27,7 +27,8 @@ enum kyok_status {
     KYOK_FAULT,       /* a custodian broke its protocol, or a bug of kyok */
 };
 
-/* Fixed size, so that reporting a failure can never fail itself. All texts are NUL-terminated UTF-8. */
+/* Fixed size, so that reporting a failure can never fail itself. All texts are NUL-terminated
+ * UTF-8. */
 struct kyok_error {
     enum kyok_status status;
     char what[320];   /* what failed, a sentence without a final stop */

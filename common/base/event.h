@@ -12,8 +12,8 @@
 
 /* All texts may be NULL and are then left out. No field may carry a secret. */
 struct kyok_event {
-    const char *type;      /* login, create, state, destroy, open, refuse, failover, quarantine, ... */
-    const char *key;       /* reference */
+    const char *type; /* login, create, state, destroy, open, refuse, failover, quarantine, ... */
+    const char *key;  /* reference */
     const char *version;   /* exact key version, where there is one */
     const char *custodian; /* group and member or endpoint */
     const char *use;       /* envelope use */

@@ -18,14 +18,16 @@ size_t kyok_secret_size(const struct kyok_secret *secret);
 struct kyok_bytes kyok_secret_bytes(const struct kyok_secret *secret);
 /* Shortens; the cut-off bytes are wiped. size must not exceed the present size. */
 void kyok_secret_truncate(struct kyok_secret *secret, size_t size);
-/* mlock is not inherited over fork: a child that will keep using an inherited secret locks again. */
+/* mlock is not inherited over fork: a child that will keep using an inherited secret locks again.
+ */
 void kyok_secret_relock(struct kyok_secret *secret);
 void kyok_secret_free(struct kyok_secret *secret); /* NULL is allowed */
 
 void kyok_secret_auto_free(struct kyok_secret **secret);
 #define KYOK_AUTO_SECRET KYOK_CLEANUP(kyok_secret_auto_free)
 
-/* The process's core-dump and ptrace protection, for programs that hold secrets (kyok, the hook). */
+/* The process's core-dump and ptrace protection, for programs that hold secrets (kyok, the hook).
+ */
 void kyok_secret_harden_process(void);
 
 #endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/event.h"
+#include "common/base/process.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+/*
+ * Events go out as one datagram to journald's native socket (systemd's documented journal
+ * protocol), else to syslog's (RFC 3164 framing). $KYOK_EVENT_SOCKET names another datagram socket,
+ * which gets the bare JSON.
+ */
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
+#define SYSLOG_SOCKET "/dev/log"
+#define SYSLOG_AUTHPRIV_NOTICE "<85>"
+
+struct event_state {
+    int fd;
+    enum { TO_NOBODY, TO_JOURNAL, TO_SYSLOG, TO_SOCKET } target;
+    _Atomic uint64_t lost;
+};
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd;
+
+    if (strlen(path) >= sizeof(address.sun_path))
+        return -1;
+    strcpy(address.sun_path, path);
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+static void *state_create(void)
+{
+    struct event_state *state = calloc(1, sizeof(*state));
+    const char *named = secure_getenv("KYOK_EVENT_SOCKET");
+    int saved = errno;
+
+    if (state == NULL)
+        return NULL;
+    if (named != NULL && (state->fd = connect_to(named)) >= 0)
+        state->target = TO_SOCKET;
+    else if ((state->fd = connect_to(JOURNAL_SOCKET)) >= 0)
+        state->target = TO_JOURNAL;
+    else if ((state->fd = connect_to(SYSLOG_SOCKET)) >= 0)
+        state->target = TO_SYSLOG;
+    errno = saved;
+    return state;
+}
+
+static void state_discard(void *opaque)
+{
+    struct event_state *state = opaque;
+
+    if (state->fd >= 0)
+        close(state->fd);
+    free(state);
+}
+
+static struct event_state *event_state(void)
+{
+    return kyok_process_state(KYOK_PROCESS_EVENT, state_create, state_discard);
+}
+
+static void put_text(json_t *object, const char *name, const char *value)
+{
+    /* json_string() refuses what is not UTF-8; such a value must not cost the whole event. */
+    if (value != NULL && json_object_set_new(object, name, json_string(value)) != 0)
+        json_object_set_new(object, name, json_string("(not UTF-8)"));
+}
+
+static char *event_json(const struct kyok_event *event)
+{
+    struct utsname host;
+    struct timespec now;
+    struct tm utc;
+    char second[32], moment[48];
+    json_t *object = json_object();
+    char *text;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    strftime(second, sizeof(second), "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(moment, sizeof(moment), "%s.%03dZ", second, (int)(now.tv_nsec / 1000000));
+    put_text(object, "time", moment);
+    put_text(object, "event", event->type);
+    put_text(object, "host", uname(&host) == 0 ? host.nodename : NULL);
+    json_object_set_new(object, "uid", json_integer((json_int_t)getuid()));
+    json_object_set_new(object, "pid", json_integer((json_int_t)getpid()));
+    put_text(object, "program", program_invocation_short_name);
+    put_text(object, "key", event->key);
+    put_text(object, "version", event->version);
+    put_text(object, "custodian", event->custodian);
+    put_text(object, "use", event->use);
+    put_text(object, "owner", event->owner);
+    put_text(object, "result", event->result);
+    put_text(object, "detail", event->detail);
+    if (event->count != 0)
+        json_object_set_new(object, "count", json_integer((json_int_t)event->count));
+    text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    json_decref(object);
+    return text;
+}
+
+void kyok_event_emit(const struct kyok_event *event)
+{
+    static const char *const frames[] = {
+        [TO_JOURNAL] = "SYSLOG_IDENTIFIER=kyok\nPRIORITY=5\nMESSAGE=",
+        [TO_SYSLOG] = SYSLOG_AUTHPRIV_NOTICE "kyok: ",
+        [TO_SOCKET] = "",
+    };
+    struct event_state *state = event_state();
+    int saved = errno;
+    struct iovec parts[3];
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
+    char *json;
+
+    if (state == NULL)
+        return;
+    json = state->target == TO_NOBODY ? NULL : event_json(event);
+    if (json != NULL) {
+        parts[0] = (struct iovec){(void *)frames[state->target], strlen(frames[state->target])};
+        parts[1] = (struct iovec){json, strlen(json)};
+        parts[2] = (struct iovec){"\n", state->target == TO_JOURNAL};
+        if (sendmsg(state->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+            atomic_fetch_add(&state->lost, 1);
+        free(json);
+    } else {
+        atomic_fetch_add(&state->lost, 1);
+    }
+    errno = saved;
+}
+
+uint64_t kyok_event_lost(void)
+{
+    struct event_state *state = event_state();
+
+    return state == NULL ? 0 : atomic_load(&state->lost);
+}
