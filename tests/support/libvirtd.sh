@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+# A real libvirtd without systemd, in a mount namespace of the test's own: nothing of the host's /etc,
+# /run or /var is touched. Source it, then:
+#
+#   libvirtd_enter "$@"        runs the test again inside the namespace (or skips it, saying why)
+#   libvirtd_start             starts virtlogd and libvirtd, waits until they answer (deadline 30 s)
+#   libvirtd_stop, libvirtd_restart
+#   libvirtd_domain NAME FORMAT IMAGE SECRET [METADATA] [DEVICES]   prints a 32 MiB domain's XML
+#
+# $LIBVIRT_DIR is the test's scratch folder; it is removed when the test ends.
+
+libvirtd_skip() { echo "1..0 # SKIP $1"; exit 0; }
+
+libvirtd_enter() {
+    if [ -n "${LIBVIRT_DIR:-}" ]; then libvirtd_namespace; return; fi
+    [ "$(id -u)" = 0 ] || libvirtd_skip "needs root: a mount namespace of its own"
+    local tool
+    for tool in unshare libvirtd virtlogd virsh qemu-img qemu-system-x86_64; do
+        command -v "$tool" >/dev/null || libvirtd_skip "$tool is not installed"
+    done
+    unshare -m -u true 2>/dev/null || libvirtd_skip "no mount namespaces here"
+    LIBVIRT_DIR=$(mktemp -d "${TMPDIR:-/tmp}/kyok-virt.XXXXXX") || exit 1
+    export LIBVIRT_DIR
+    local result=0
+    unshare -m -u "$0" "$@" || result=$?
+    rm -rf "$LIBVIRT_DIR"
+    exit $result
+}
+
+# Private /etc (an overlay), /run and libvirt folders.
+libvirtd_namespace() {
+    local d=$LIBVIRT_DIR name
+    mount --make-rprivate / && hostname "${LIBVIRT_HOST:-kyoktest}" || exit 1
+    trap libvirtd_stop EXIT
+    mkdir -p "$d"/{upper,work,run,lib/qemu,log/qemu,cache/qemu}
+    mount -t tmpfs -o mode=755 kyok-run "$d/run"
+    # An overlay's upper layer may not itself lie on an overlay: a tmpfs always serves.
+    mkdir -p "$d/overlay" && mount -t tmpfs -o mode=755 kyok-etc "$d/overlay"
+    mkdir -p "$d/overlay/upper" "$d/overlay/work"
+    mount -t overlay -o "lowerdir=/etc,upperdir=$d/overlay/upper,workdir=$d/overlay/work" overlay /etc ||
+        libvirtd_skip "no overlay file system here"
+    rm -rf /etc/libvirt/qemu /etc/libvirt/secrets /etc/libvirt/storage /etc/libvirt/hooks /etc/kyok
+    mkdir -p /etc/libvirt/qemu /etc/libvirt/hooks/qemu.d /etc/kyok/vm
+    mkdir -m 700 /etc/libvirt/secrets
+    mount --bind "$d/run" /run && mkdir -p /run/libvirt /run/lock
+    for name in lib log cache; do
+        mkdir -p "/var/$name/libvirt" && mount --bind "$d/$name" "/var/$name/libvirt"
+    done
+    # User root: with another user and a root-only /dev/kvm libvirt probes QEMU again at every call.
+    printf '%s\n' 'user = "root"' 'group = "root"' 'dynamic_ownership = 0' 'remember_owner = 0' \
+        'security_driver = "none"' 'namespaces = []' 'cgroup_controllers = []' >>/etc/libvirt/qemu.conf
+    printf '%s\n' 'unix_sock_group = "root"' 'unix_sock_rw_perms = "0700"' 'auth_unix_ro = "none"' \
+        'auth_unix_rw = "none"' "log_outputs = \"2:file:$d/libvirtd.log\"" \
+        "host_uuid = \"$(cat /proc/sys/kernel/random/uuid)\"" >"$d/libvirtd.conf"
+    export LIBVIRT_DEFAULT_URI=qemu:///system
+    LIBVIRT_TYPE=qemu
+    [ -r /dev/kvm ] && [ -w /dev/kvm ] && LIBVIRT_TYPE=kvm
+    [ "${LIBVIRT_FORCE_TCG:-}" = 1 ] && LIBVIRT_TYPE=qemu
+}
+
+libvirtd_ready() {
+    local tries=300
+    until virsh -q list >/dev/null 2>&1; do
+        kill -0 "$LIBVIRTD_PID" 2>/dev/null || { echo "# libvirtd died" >&2; return 1; }
+        tries=$((tries - 1)); [ $tries -gt 0 ] || { echo "# libvirtd does not answer" >&2; return 1; }
+        sleep 0.1
+    done
+}
+
+libvirtd_launch() {
+    libvirtd -f "$LIBVIRT_DIR/libvirtd.conf" -p /run/libvirt/l.pid >/dev/null 2>>"$LIBVIRT_DIR/libvirtd.err" &
+    LIBVIRTD_PID=$!
+}
+
+libvirtd_start() {
+    [ -f /run/libvirt/vl.pid ] || virtlogd -d -p /run/libvirt/vl.pid || return 1
+    libvirtd_launch
+    libvirtd_ready
+}
+
+libvirtd_end_daemon() {
+    [ -n "${LIBVIRTD_PID:-}" ] || return 0
+    kill "$LIBVIRTD_PID" 2>/dev/null
+    wait "$LIBVIRTD_PID" 2>/dev/null
+    LIBVIRTD_PID=
+}
+
+libvirtd_restart() { libvirtd_end_daemon; libvirtd_launch; libvirtd_ready; }
+
+libvirtd_stop() {
+    local file pid
+    libvirtd_end_daemon
+    for file in /run/libvirt/qemu/*.pid /run/libvirt/qemu/swtpm/*.pid /run/libvirt/vl.pid; do
+        [ -f "$file" ] && pid=$(cat "$file") && [ -n "$pid" ] && kill -9 "$pid" 2>/dev/null
+    done
+    return 0
+}
+
+# NAME FORMAT IMAGE SECRET [METADATA] [DEVICES]; SECRET is uuid='…' or usage='…'
+libvirtd_domain() {
+    cat <<X
+<domain type='$LIBVIRT_TYPE'><name>$1</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
+ <metadata>${5:-}</metadata>
+ <os><type arch='x86_64' machine='pc'>hvm</type></os>
+ <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+ <disk type='file' device='disk'><driver name='qemu' type='$2'/>
+  <source file='$3'><encryption format='luks'><secret type='passphrase' $4/></encryption></source>
+  <target dev='vda' bus='virtio'/></disk>${6:-}
+ <memballoon model='none'/><controller type='usb' model='none'/></devices></domain>
+X
+}
