@@ -15,6 +15,7 @@ enum kyok_process_slot {
     KYOK_PROCESS_KMIP,
     KYOK_PROCESS_KEY,
     KYOK_PROCESS_EVENT,
+    KYOK_PROCESS_ENVELOPE,
     KYOK_PROCESS_SLOTS
 };
 

@@ -15,6 +15,7 @@ struct kyok_context;
 /* Takes config. Contacts nothing. */
 enum kyok_status kyok_context_new(struct kyok_config *config, struct kyok_context **context,
                                   struct kyok_error *err);
+void kyok_context_up_ref(struct kyok_context *context);
 const struct kyok_config *kyok_context_config(const struct kyok_context *context);
 void kyok_context_free(struct kyok_context *context);
 
