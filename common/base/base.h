@@ -10,6 +10,7 @@
 #include "common/base/deadline.h"
 #include "common/base/error.h"
 #include "common/base/event.h"
+#include "common/base/key_types.h"
 #include "common/base/process.h"
 #include "common/base/secret.h"
 

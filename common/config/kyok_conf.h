@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kyok.conf: INI sections [token NAME], [kmip NAME], [key NAME]. Every error names file:line and what
- * was expected. */
+/* kyok.conf: INI sections [token NAME], [kmip NAME], [key NAME]. Every error names file:line and
+ * what was expected. */
 #ifndef KYOK_CONFIG_KYOK_CONF_H
 #define KYOK_CONFIG_KYOK_CONF_H
 
@@ -11,7 +11,11 @@
 #define KYOK_DEFAULT_CONFIG "/etc/kyok/kyok.conf"
 #endif
 
-enum kyok_require { KYOK_REQUIRE_NONE, KYOK_REQUIRE_NON_EXTRACTABLE, KYOK_REQUIRE_NEVER_EXTRACTABLE };
+enum kyok_require {
+    KYOK_REQUIRE_NONE,
+    KYOK_REQUIRE_NON_EXTRACTABLE,
+    KYOK_REQUIRE_NEVER_EXTRACTABLE
+};
 
 #define KYOK_DEFAULT_TIMEOUT_MS 10000
 
@@ -21,9 +25,9 @@ struct kyok_token_config { /* [token NAME] */
     char *module; /* path; NULL: p11-kit's configured modules are searched */
     char **uris;  /* pkcs11: URIs; each token that one of them matches is a member */
     size_t uri_count;
-    char *pin_source;      /* NULL: none */
-    unsigned sessions;     /* most sessions per member; 0: the token's own limit */
-    unsigned timeout_ms;   /* "timeout", seconds or with unit ms/s in the file */
+    char *pin_source;    /* NULL: none */
+    unsigned sessions;   /* most sessions per member; 0: the token's own limit */
+    unsigned timeout_ms; /* "timeout", seconds or with unit ms/s in the file */
     enum kyok_require require;
     bool isolate;
     char *init_args; /* C_Initialize pReserved (pkcs11-module-init-args); NULL usually */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * PEM key references: a file that stands where a program wants a private key file.
- * Two-member form, label "PKCS#11 PROVIDER URI": SEQUENCE { VisibleString "PKCS#11 Provider URI v1.0",
- * UTF8String URI } (what pkcs11-provider reads and writes). Three-member form, label
- * "KYOK KEY REFERENCE": SEQUENCE { VisibleString "kyok key reference v1", UTF8String URI,
+ * Two-member form, label "PKCS#11 PROVIDER URI": SEQUENCE { VisibleString "PKCS#11 Provider URI
+ * v1.0", UTF8String URI } (what pkcs11-provider reads and writes). Three-member form, label "KYOK
+ * KEY REFERENCE": SEQUENCE { VisibleString "kyok key reference v1", UTF8String URI,
  * SubjectPublicKeyInfo }.
  */
 #ifndef KYOK_CONFIG_PEM_REFERENCE_H
@@ -21,7 +21,8 @@ struct kyok_pem_reference {
 };
 
 /* Either form, by its first member. Strict DER, nothing after. Fuzzed. */
-enum kyok_status kyok_pem_reference_parse(struct kyok_bytes der, struct kyok_pem_reference *reference,
+enum kyok_status kyok_pem_reference_parse(struct kyok_bytes der,
+                                          struct kyok_pem_reference *reference,
                                           struct kyok_error *err);
 /* DER of the two-member form, or the three-member one when public_key is not empty. */
 enum kyok_status kyok_pem_reference_write(const char *uri, struct kyok_bytes public_key,

@@ -14,17 +14,8 @@ enum kyok_reference_kind { KYOK_REFERENCE_PKCS11, KYOK_REFERENCE_KMIP };
  * within configured groups: module-path, module-name, pin-source, pin-value in it are refused. */
 enum kyok_origin { KYOK_FROM_CONFIGURATION, KYOK_FROM_DATA };
 
-/* Object class named by "type=" (RFC 7512 2.3). */
-enum kyok_object_type {
-    KYOK_OBJECT_ANY,
-    KYOK_OBJECT_PRIVATE,
-    KYOK_OBJECT_PUBLIC,
-    KYOK_OBJECT_CERTIFICATE,
-    KYOK_OBJECT_SECRET,
-    KYOK_OBJECT_DATA,
-};
-
-/* Decoded; texts are NUL-terminated (a URI that encodes a NUL in one is refused), NULL when absent. */
+/* Decoded; texts are NUL-terminated (a URI that encodes a NUL in one is refused), NULL when absent.
+ */
 struct kyok_reference {
     enum kyok_reference_kind kind;
     enum kyok_origin origin;
@@ -59,8 +50,8 @@ enum kyok_status kyok_reference_parse(const char *text, enum kyok_origin origin,
                                       struct kyok_reference **reference, struct kyok_error *err);
 /* True if text looks like a reference ("pkcs11:" or "kmip:"), in any letter case. */
 bool kyok_reference_is(const char *text);
-/* Canonical URI of the fields that are set, never pin-value. The form for kid when only object, id and
- * token (or kmip group and identifier) are set. */
+/* Canonical URI of the fields that are set, never pin-value. The form for kid when only object, id
+ * and token (or kmip group and identifier) are set. */
 enum kyok_status kyok_reference_format(const struct kyok_reference *reference,
                                        struct kyok_buffer *text, struct kyok_error *err);
 enum kyok_status kyok_reference_copy(const struct kyok_reference *reference,

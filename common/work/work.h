@@ -4,7 +4,8 @@
  * host, paused in an ASYNC_JOB, or blocking. It knows nothing of keys, tokens or servers.
  *
  * A job is reference-counted and owns everything its thread touches, so that a waiter can leave at
- * its deadline, or be cancelled, while the thread is still inside a call that cannot be interrupted.
+ * its deadline, or be cancelled, while the thread is still inside a call that cannot be
+ * interrupted.
  */
 #ifndef KYOK_WORK_H
 #define KYOK_WORK_H
@@ -77,16 +78,18 @@ const char *kyok_job_name(const struct kyok_job *job);
 /* --- settings and figures -------------------------------------------------------------------- */
 
 struct kyok_work_settings {
-    unsigned threads;      /* most threads per lane; 0: KYOK_WORK_THREADS */
-    unsigned max_inflight; /* jobs accepted at once per process, queued ones included; 0: no limit */
-    unsigned timeout_ms;   /* overrides every group's timeout when not 0 */
+    unsigned threads; /* most threads per lane; 0: KYOK_WORK_THREADS */
+    unsigned
+        max_inflight;    /* jobs accepted at once per process, queued ones included; 0: no limit */
+    unsigned timeout_ms; /* overrides every group's timeout when not 0 */
 };
 #define KYOK_WORK_THREADS 64
 #define KYOK_WORK_MAX_WRITTEN_OFF 16 /* hung threads that a lane replaces */
 
 void kyok_work_configure(const struct kyok_work_settings *settings);
 
-#define KYOK_WORK_BUCKETS 16 /* latency: bucket i counts jobs below 2^i * 0.25 ms, the last all others */
+#define KYOK_WORK_BUCKETS                                                                          \
+    16 /* latency: bucket i counts jobs below 2^i * 0.25 ms, the last all others */
 struct kyok_work_figures {
     uint64_t in_flight, suspended, timeouts, cancellations, refused, threads, written_off;
 };
