@@ -92,9 +92,13 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(lib_sources)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIB_LIBS)
 
+# The faulty HSM and its tool share the control file's code.
+faulty_objects = $(call objects,tests/support/faulty_control.c tests/support/faulty_profile.c)
+$(BUILD)/tests/support/faulty_module.so $(BUILD)/tests/support/faulty_tool $(BUILD)/tests/unit/faulty_test: $(faulty_objects)
+
 $(BUILD)/tests/support/%_module.so: $(BUILD)/obj/tests/support/%_module.o
 	@mkdir -p $(@D)
-	$(CC) -shared $(LDFLAGS) -o $@ $^ -ldl -pthread
+	$(CC) -shared $(LDFLAGS) -Wl,-Bsymbolic -o $@ $^ -ldl -pthread
 
 $(BUILD)/tests/support/%_tool: $(BUILD)/obj/tests/support/%_tool.o $(call objects,$(lib_sources))
 	@mkdir -p $(@D)
