@@ -353,6 +353,15 @@ static CK_RV check_template(const CK_ATTRIBUTE *template, CK_ULONG count)
     return CKR_OK;
 }
 
+static CK_RV check_generation(const CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    CK_ATTRIBUTE_TYPE needed = profile()->generation_needs;
+    bool given = needed == 0;
+    for (CK_ULONG i = 0; i < count; i++)
+        given = given || template[i].type == needed;
+    return given ? check_template(template, count) : CKR_TEMPLATE_INCOMPLETE;
+}
+
 /* --- module, slots, token ----------------------------------------------------------------------
  */
 
@@ -725,7 +734,7 @@ static CK_RV faulty_C_GenerateKey(CK_SESSION_HANDLE session, CK_MECHANISM *mecha
 {
     struct call call;
     if (enter_key(&call, FAULTY_C_GenerateKey, &session, mechanism, CKF_GENERATE, NULL))
-        call.rv = check_template(template, count);
+        call.rv = check_generation(template, count);
     if (call.rv == CKR_OK)
         call.rv = module.real->C_GenerateKey(session, mechanism, template, count, key);
     if (call.rv == CKR_OK)
@@ -743,7 +752,7 @@ static CK_RV faulty_C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM *m
                   NULL))
         call.rv = check_template(public_template, public_count);
     if (call.rv == CKR_OK)
-        call.rv = check_template(private_template, private_count);
+        call.rv = check_generation(private_template, private_count);
     if (call.rv == CKR_OK)
         call.rv = module.real->C_GenerateKeyPair(session, mechanism, public_template, public_count,
                                                  private_template, private_count, public_key,

@@ -20,6 +20,8 @@ struct faulty_profile {
     const struct faulty_mechanism *mechanisms; /* ends with CK_UNAVAILABLE_INFORMATION; NULL: all */
     const enum faulty_function *missing;       /* ends with FAULTY_FUNCTION_COUNT; NULL: none */
     const CK_ATTRIBUTE_TYPE *unknown; /* ends with CK_UNAVAILABLE_INFORMATION; NULL: none */
+    /* A vendor's own attribute, without which generation is CKR_TEMPLATE_INCOMPLETE; 0: none. */
+    CK_ATTRIBUTE_TYPE generation_needs;
 };
 
 extern const struct faulty_profile faulty_profiles[]; /* [0]: none; ends with a name of NULL */

@@ -392,6 +392,34 @@ static void profiles_take_away(void **state)
     }
 }
 
+static void profile_lacks_function_attribute_and_use(void **state)
+{
+    (void)state;
+    CK_MECHANISM_INFO info;
+    CK_BBOOL yes;
+    CK_SESSION_HANDLE session = open_session();
+    assert_int_equal(login(session, "1234"), CKR_OK);
+    CK_OBJECT_HANDLE key = make_ec_key(session);
+    CK_ATTRIBUTE attributes[] = {{CKA_NEVER_EXTRACTABLE, &yes, 1}, {CKA_SENSITIVE, &yes, 1}};
+    hsm.control->profile = (uint32_t)faulty_profile_by_name("hpcs");
+    assert_int_equal(hsm.list->C_GetAttributeValue(session, key, attributes, 2),
+                     CKR_ATTRIBUTE_TYPE_INVALID);
+    assert_int_equal(attributes[0].ulValueLen, CK_UNAVAILABLE_INFORMATION);
+    assert_int_equal(attributes[1].ulValueLen, 1);
+    assert_int_equal(hsm.list->C_GetMechanismInfo(hsm.slot, CKM_RSA_X_509, &info),
+                     CKR_MECHANISM_INVALID);
+    hsm.control->profile = (uint32_t)faulty_profile_by_name("google");
+    assert_int_equal(hsm.list->C_DeriveKey(session, NULL, key, NULL, 0, NULL),
+                     CKR_FUNCTION_NOT_SUPPORTED);
+    assert_int_equal(hsm.list->C_GetMechanismInfo(hsm.slot, CKM_RSA_PKCS, &info), CKR_OK);
+    assert_true((info.flags & CKF_SIGN) != 0 && (info.flags & CKF_DECRYPT) == 0);
+    CK_MECHANISM decryption = {CKM_RSA_PKCS, NULL, 0};
+    assert_int_equal(hsm.list->C_DecryptInit(session, &decryption, key), CKR_MECHANISM_INVALID);
+    CK_MECHANISM generation = {CKM_AES_KEY_GEN, NULL, 0};
+    assert_int_equal(hsm.list->C_GenerateKey(session, &generation, NULL, 0, &key),
+                     CKR_TEMPLATE_INCOMPLETE);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, fresh)
 
 int main(void)
@@ -410,6 +438,7 @@ int main(void)
         TEST(child_starts_anew),
         TEST(two_members_are_apart),
         TEST(profiles_take_away),
+        TEST(profile_lacks_function_attribute_and_use),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     if (!softhsm_path(path, sizeof(path))) {
