@@ -18,6 +18,8 @@ struct process {
 
 static _Atomic(_Atomic(struct process *) *) mark;
 static _Atomic uint64_t last_generation;
+/* Leak checkers do not look into mapped pages: this keeps the object reachable for them. */
+static _Atomic(struct process *) newest;
 
 /* With no memory for one page nothing else will work either, but a library must not abort. */
 static _Atomic(struct process *) mark_without_memory;
@@ -53,8 +55,10 @@ static struct process *this_process(void)
     if (fresh == NULL)
         return &process_without_memory;
     fresh->generation = atomic_fetch_add(&last_generation, 1) + 1;
-    if (atomic_compare_exchange_strong(where, &now, fresh))
+    if (atomic_compare_exchange_strong(where, &now, fresh)) {
+        atomic_store(&newest, fresh);
         return fresh;
+    }
     free(fresh);
     return now;
 }
