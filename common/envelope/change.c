@@ -338,29 +338,3 @@ enum kyok_status kyok_envelope_rewrap_with(const struct kyok_keyholder *holder,
     return kyok_envelope_seal_with(holder, policy, &envelope->claims, envelope->content,
                                    kyok_secret_bytes(secret), options, rewrapped, err);
 }
-
-/* --- the public doors
- * ------------------------------------------------------------------------------------------ */
-
-enum kyok_status kyok_envelope_change(struct kyok_context *context, struct kyok_bytes json,
-                                      const struct kyok_envelope_expected *expected,
-                                      const struct kyok_envelope_change *changes, size_t count,
-                                      const struct kyok_envelope_options *options,
-                                      struct kyok_buffer *changed, struct kyok_error *err)
-{
-    KYOK_CLEANUP(kyok_keyholder_free) struct kyok_keyholder holder = kyok_key_keyholder(context);
-
-    return kyok_envelope_change_with(&holder, json, expected, changes, count, options, changed,
-                                     err);
-}
-
-enum kyok_status kyok_envelope_rewrap(struct kyok_context *context, struct kyok_bytes json,
-                                      const struct kyok_envelope_expected *expected,
-                                      const struct kyok_policy *policy,
-                                      const struct kyok_envelope_options *options,
-                                      struct kyok_buffer *rewrapped, struct kyok_error *err)
-{
-    KYOK_CLEANUP(kyok_keyholder_free) struct kyok_keyholder holder = kyok_key_keyholder(context);
-
-    return kyok_envelope_rewrap_with(&holder, json, expected, policy, options, rewrapped, err);
-}

@@ -376,30 +376,3 @@ enum kyok_status kyok_envelope_inspect(struct kyok_bytes json,
     jwe->envelope = NULL;
     return KYOK_OK;
 }
-
-/* --- the public doors
- * -------------------------------------------------------------------------------- */
-
-enum kyok_status kyok_envelope_seal(struct kyok_context *context, const struct kyok_policy *policy,
-                                    const struct kyok_envelope_claims *claims,
-                                    struct kyok_bytes secret,
-                                    const struct kyok_envelope_options *options,
-                                    struct kyok_buffer *json, struct kyok_error *err)
-{
-    KYOK_CLEANUP(kyok_keyholder_free) struct kyok_keyholder holder = kyok_key_keyholder(context);
-
-    return kyok_envelope_seal_with(&holder, policy, claims, KYOK_ENVELOPE_SECRET, secret, options,
-                                   json, err);
-}
-
-enum kyok_status kyok_envelope_open(struct kyok_context *context, struct kyok_bytes json,
-                                    const struct kyok_envelope_expected *expected,
-                                    const struct kyok_envelope_options *options,
-                                    struct kyok_secret **secret, struct kyok_envelope **opened,
-                                    struct kyok_error *err)
-{
-    KYOK_CLEANUP(kyok_keyholder_free) struct kyok_keyholder holder = kyok_key_keyholder(context);
-
-    return kyok_envelope_open_with(&holder, json, expected, KYOK_ENVELOPE_SECRET, options, secret,
-                                   opened, err);
-}

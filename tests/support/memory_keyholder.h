@@ -10,6 +10,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
+#include <openssl/x509.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,11 +141,9 @@ static inline enum kyok_status memory_wrap_bytes(struct memory_key *key, bool gc
     return KYOK_OK;
 }
 
-static inline enum kyok_status memory_wrap_kid(void *self, const char *kid,
-                                               enum kyok_envelope_algorithm algorithm,
-                                               struct kyok_bytes cek,
-                                               struct kyok_jwe_recipient *recipient,
-                                               struct kyok_error *err)
+static inline enum kyok_status
+memory_wrap_kid(void *self, const char *kid, enum kyok_envelope_algorithm algorithm,
+                struct kyok_bytes cek, struct kyok_jwe_recipient *recipient, struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer wrapped = {0};
     struct memory_key *key;
@@ -186,8 +185,7 @@ static inline enum kyok_status memory_unwrap(void *self, const struct kyok_jwe_r
     struct kyok_secret *out = kyok_secret_new(KYOK_JWE_MAX_ENCRYPTED_KEY);
     size_t size = kyok_secret_size(out);
     struct memory_key *key = NULL;
-    enum kyok_status status =
-        memory_ask(self, kid != NULL ? kid : recipient->kid, &key, err);
+    enum kyok_status status = memory_ask(self, kid != NULL ? kid : recipient->kid, &key, err);
     int written = 0;
     bool good = true;
 
