@@ -119,6 +119,11 @@ tests: all $(unit_tests) $(support_libs) $(support_programs)
 unit: $(unit_tests) $(support_libs)
 	prove -e '' $(unit_tests)
 
+# kyok(1) comes from the command's tables.
+.PHONY: manual
+manual: $(BUILD)/kyok
+	$(BUILD)/kyok manual > cli/kyok.1
+
 .PHONY: clean
 clean:
 	rm -rf $(BUILD)
