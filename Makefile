@@ -4,24 +4,35 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD ?= build
-CC ?= gcc
 PKG_CONFIG ?= pkg-config
+ifeq ($(origin CC),default)
+CC = gcc
+endif
 
 CFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
 HARDENING = -fstack-protector-strong -D_FORTIFY_SOURCE=2
 # SANITIZE=address,undefined or SANITIZE=thread builds everything that way.
 ifneq ($(SANITIZE),)
-HARDENING = -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
+HARDENING = -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=$(SANITIZE)
 endif
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(HARDENING) -fPIC -pthread $(CFLAGS) \
-	$(shell $(PKG_CONFIG) --cflags libcrypto p11-kit-1 jansson libxml-2.0)
+PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags libcrypto p11-kit-1 jansson libxml-2.0 2>/dev/null)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(HARDENING) -fPIC -pthread $(CFLAGS) $(PACKAGE_CFLAGS)
 
-LIB_LIBS = $(shell $(PKG_CONFIG) --libs libssl libcrypto p11-kit-1 jansson) -ldl -pthread
+LIB_LIBS := $(shell $(PKG_CONFIG) --libs libssl libcrypto p11-kit-1 jansson 2>/dev/null) -ldl -pthread
+XML_LIBS := $(shell $(PKG_CONFIG) --libs libxml-2.0 2>/dev/null)
+CRYPTO_LIBS := $(shell $(PKG_CONFIG) --libs libcrypto 2>/dev/null)
+JANSSON_LIBS := $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null)
 SOVERSION = 0
 LIB = $(BUILD)/libkyok.so.$(SOVERSION)
 LINK_KYOK = -L$(BUILD) -lkyok
+
+# V=1 shows the commands.
+ifeq ($(V),)
+Q = @
+say = @printf '  %-5s %s\n' $(1) $(2);
+endif
 
 lib_sources := $(wildcard common/*/*.c)
 provider_sources := $(wildcard openssl-provider/*.c)
@@ -35,6 +46,7 @@ support_libs := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/support/*_module.c
 support_programs := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/support/*_tool.c))
 bench_programs := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*_bench.c))
 fuzzers := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzz.c))
+integration_tests := $(wildcard tests/integration/*.t)
 
 products := $(LIB)
 ifneq ($(provider_sources),)
@@ -53,44 +65,130 @@ endif
 .PHONY: all
 all: $(products)
 
-$(BUILD)/obj/%.o: %.c
+# Says at once what is missing, instead of an #include that fails.
+$(BUILD)/.build-needs: tests/support/packages
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	@KYOK_SETUP=no tests/support/setup.sh build
+	@touch $@
+
+$(BUILD)/obj/%.o: %.c | $(BUILD)/.build-needs
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # libkyok exports versioned kyok_* symbols only; executor threads may outlive a dlclose.
 $(LIB): $(call objects,$(lib_sources)) common/libkyok.map
 	@mkdir -p $(@D)
-	$(CC) -shared $(LDFLAGS) -Wl,-soname,libkyok.so.$(SOVERSION) -Wl,--version-script=common/libkyok.map \
-		-Wl,-z,nodelete,-z,relro,-z,now -Wl,--no-undefined -o $@ $(filter %.o,$^) $(LIB_LIBS)
-	ln -sf libkyok.so.$(SOVERSION) $(BUILD)/libkyok.so
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-soname,libkyok.so.$(SOVERSION) \
+		-Wl,--version-script=common/libkyok.map -Wl,-z,nodelete,-z,relro,-z,now \
+		$(if $(SANITIZE),,-Wl$(comma)--no-undefined) -o $@ $(filter %.o,$^) $(LIB_LIBS)
+	@ln -sf libkyok.so.$(SOVERSION) $(BUILD)/libkyok.so
+comma = ,
+
+# $(1): the RUNPATH that finds libkyok, in the build tree or where it is installed.
+link_provider = $(CC) -shared $(LDFLAGS) -Wl,-z,nodelete,-z,relro,-z,now \
+	$(if $(SANITIZE),,-Wl$(comma)--no-undefined) -Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) \
+	$(LINK_KYOK) $(CRYPTO_LIBS) -pthread
+link_program = $(CC) $(LDFLAGS) -Wl,-z,relro,-z,now -Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) \
+	$(LINK_KYOK) $(CRYPTO_LIBS) $(JANSSON_LIBS) $(XML_LIBS) -pthread -ldl
 
 $(BUILD)/ossl-modules/kyok.so: $(call objects,$(provider_sources)) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) -shared $(LDFLAGS) -Wl,-z,nodelete,-z,relro,-z,now -Wl,--no-undefined -Wl,-rpath,'$$ORIGIN/..' -o $@ \
-		$(filter %.o,$^) $(LINK_KYOK) $(shell $(PKG_CONFIG) --libs libcrypto) -pthread
+	$(call say,LINK,$@)
+	$(Q)$(call link_provider,$$ORIGIN/..)
 
 $(BUILD)/kyok: $(call objects,$(cli_sources)) $(LIB)
-	$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN' -o $@ $(filter %.o,$^) $(LINK_KYOK) \
-		$(shell $(PKG_CONFIG) --libs libcrypto jansson libxml-2.0) -pthread -ldl
+	$(call say,LINK,$@)
+	$(Q)$(call link_program,$$ORIGIN)
 
 $(BUILD)/kyok-qemu-secret: $(call objects,$(qemu_secret_sources)) $(LIB)
-	$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN' -o $@ $(filter %.o,$^) $(LINK_KYOK) \
-		$(shell $(PKG_CONFIG) --libs libcrypto jansson) -pthread -ldl
+	$(call say,LINK,$@)
+	$(Q)$(call link_program,$$ORIGIN)
 
 # Reads XML first and loads the rest only for a domain with a record: no libkyok, no libvirt at link.
 $(BUILD)/libvirt-hook/kyok: $(call objects,$(hook_sources)) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(shell $(PKG_CONFIG) --libs libxml-2.0) -ldl
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(XML_LIBS) -ldl
 
+# Against the distribution's nginx headers; elsewhere there is nothing to build against.
 .PHONY: nginx-module
 nginx-module: all
 	@if [ -x nginx-module/build.sh ]; then BUILD=$(abspath $(BUILD)) nginx-module/build.sh; fi
+
+# --- installing ----------------------------------------------------------------------------------
+# Below /usr the distribution's own folders are used; below any other PREFIX everything stays there, and
+# openssl.cnf, nginx.conf and libvirt are pointed at it (the manuals say how).
+libdir ?= $(PREFIX)/lib/kyok
+bindir ?= $(PREFIX)/bin
+mandir ?= $(PREFIX)/share/man
+docdir ?= $(PREFIX)/share/doc/kyok
+ifeq ($(PREFIX),/usr)
+modulesdir ?= $(shell $(PKG_CONFIG) --variable=modulesdir libcrypto)
+nginxdir ?= /usr/lib/nginx/modules
+hookdir ?= /etc/libvirt/hooks/qemu.d
+unitdir ?= /usr/lib/systemd/system
+else
+modulesdir ?= $(PREFIX)/lib/ossl-modules
+nginxdir ?= $(PREFIX)/lib/nginx/modules
+hookdir ?= $(PREFIX)/lib/kyok/libvirt-hook
+unitdir ?= $(PREFIX)/lib/systemd/system
+endif
+
+$(BUILD)/install/kyok.so: $(call objects,$(provider_sources)) $(LIB) FORCE
+	@mkdir -p $(@D)
+	$(Q)$(call link_provider,$(libdir))
+$(BUILD)/install/kyok: $(call objects,$(cli_sources)) $(LIB) FORCE
+	@mkdir -p $(@D)
+	$(Q)$(call link_program,$(libdir))
+$(BUILD)/install/kyok-qemu-secret: $(call objects,$(qemu_secret_sources)) $(LIB) FORCE
+	@mkdir -p $(@D)
+	$(Q)$(call link_program,$(libdir))
+
+# FILE=DIRECTORY, with =MODE where it is not 644; what install puts there, uninstall removes.
+folders = openssl-provider nginx-module libvirt-hook qemu-secret cli
+installed = $(LIB)=$(libdir)
+ifneq ($(provider_sources),)
+installed += $(BUILD)/install/kyok.so=$(modulesdir)
+endif
+ifneq ($(cli_sources),)
+installed += $(BUILD)/install/kyok=$(bindir)=755
+endif
+ifneq ($(qemu_secret_sources),)
+installed += $(BUILD)/install/kyok-qemu-secret=$(bindir)=755
+endif
+ifneq ($(hook_sources),)
+installed += $(BUILD)/libvirt-hook/kyok=$(hookdir)=755
+endif
+installed += $(foreach f,$(wildcard $(BUILD)/nginx-module/*.so),$(f)=$(nginxdir))
+installed += $(foreach n,1 5 7 8,$(foreach f,$(wildcard $(folders:%=%/*.$(n))),$(f)=$(mandir)/man$(n)))
+installed += $(foreach f,$(wildcard $(folders:%=%/*.service)),$(f)=$(unitdir))
+installed += $(foreach f,$(wildcard README.md docs/*.md $(foreach d,$(folders),$(d)/*.example $(d)/*.conf $(d)/*.cnf)),$(f)=$(docdir))
+relinked = $(filter $(BUILD)/install/%,$(foreach i,$(installed),$(firstword $(subst =, ,$(i)))))
+
+.PHONY: install uninstall
+install: nginx-module
+	@$(MAKE) --no-print-directory install-files
+.PHONY: install-files
+install-files: $(relinked)
+	@set -e; for i in $(installed); do \
+		file=$${i%%=*}; rest=$${i#*=}; dir=$${rest%%=*}; mode=644; \
+		case $$rest in *=*) mode=$${rest#*=};; esac; \
+		install -D -m $$mode "$$file" "$(DESTDIR)$$dir/$$(basename "$$file")"; \
+		echo "  $(DESTDIR)$$dir/$$(basename "$$file")"; done
+uninstall:
+	@for i in $(installed); do file=$${i%%=*}; rest=$${i#*=}; \
+		rm -f "$(DESTDIR)$${rest%%=*}/$$(basename "$$file")"; done
+	@for dir in $(libdir)/libvirt-hook $(libdir) $(docdir); do \
+		rmdir "$(DESTDIR)$$dir" 2>/dev/null || true; done
 
 # --- tests ---------------------------------------------------------------------------------------
 # Unit tests link the library's objects, so that private functions can be tested.
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(lib_sources))
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIB_LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIB_LIBS)
 
 # The faulty HSM and its tool share the control file's code.
 faulty_objects = $(call objects,tests/support/faulty_control.c tests/support/faulty_profile.c)
@@ -98,35 +196,117 @@ $(BUILD)/tests/support/faulty_module.so $(BUILD)/tests/support/faulty_tool $(BUI
 
 $(BUILD)/tests/support/%_module.so: $(BUILD)/obj/tests/support/%_module.o
 	@mkdir -p $(@D)
-	$(CC) -shared $(LDFLAGS) -Wl,-Bsymbolic -o $@ $^ -ldl -pthread
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared $(LDFLAGS) -Wl,-Bsymbolic -o $@ $^ -ldl -pthread
 
 $(BUILD)/tests/support/%_tool: $(BUILD)/obj/tests/support/%_tool.o $(call objects,$(lib_sources))
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(shell $(PKG_CONFIG) --libs libxml-2.0)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS) $(XML_LIBS)
 
 $(BUILD)/tests/bench/%_bench: $(BUILD)/obj/tests/bench/%_bench.o $(call objects,$(lib_sources))
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIB_LIBS)
 
-fuzz_sources = tests/fuzz/$*_fuzz.c
-$(BUILD)/tests/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(lib_sources)
+# Fuzzers share one instrumented build of the library.
+FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer-no-link,address,undefined \
+	-fno-sanitize-recover=undefined $(PACKAGE_CFLAGS)
+fuzz_objects = $(patsubst %.c,$(BUILD)/fuzz-obj/%.o,$(lib_sources))
+$(BUILD)/fuzz-obj/%.o: %.c
 	@mkdir -p $(@D)
-	clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-		$(shell $(PKG_CONFIG) --cflags libcrypto p11-kit-1 jansson libxml-2.0) -o $@ $^ $(LIB_LIBS)
+	$(call say,FUZZ,$<)
+	$(Q)clang $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/tests/fuzz/%_fuzz: $(BUILD)/fuzz-obj/tests/fuzz/%_fuzz.o $(fuzz_objects)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIB_LIBS) $(XML_LIBS)
 
-.PHONY: tests unit
-tests: all $(unit_tests) $(support_libs) $(support_programs)
-unit: $(unit_tests) $(support_libs)
-	prove -e '' $(unit_tests)
+# Every test runs in tests/support/run_test.sh: a time limit, a log, an environment that is known.
+PROVE = BUILD=$(abspath $(BUILD)) prove --timer -e tests/support/run_test.sh
+
+.PHONY: tests unit check check-built check-long check-sanitize
+tests: all nginx-module $(unit_tests) $(support_libs) $(support_programs)
+unit: tests
+	@$(PROVE) $(unit_tests)
+check:
+	@tests/support/setup.sh build nginx demo check
+	@$(MAKE) --no-print-directory check-built
+check-built: tests
+	@rm -rf $(BUILD)/tests/log
+	@$(PROVE) $(unit_tests) $(integration_tests)
+
+# The same with longer soaks: see KYOK_LONG in the tests.
+check-long:
+	@KYOK_LONG=1 $(MAKE) --no-print-directory check
+
+# Unit tests under ASan, UBSan and TSan; integration tests whose programs can be preloaded with ASan.
+check-sanitize:
+	@tests/support/setup.sh build check
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-asan SANITIZE=address,undefined CFLAGS="-O1 -g" unit
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-tsan SANITIZE=thread CFLAGS="-O1 -g" unit
+
+# --- fuzzing, bench, lint ------------------------------------------------------------------------
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz fuzz-built
+fuzz:
+	@tests/support/setup.sh build fuzz
+	@$(MAKE) --no-print-directory fuzz-built
+fuzz-built: $(fuzzers)
+	@set -e; for fuzzer in $(fuzzers); do \
+		tests/support/run_fuzz.sh $$fuzzer $(FUZZ_SECONDS); done
+
+.PHONY: bench bench-built
+bench:
+	@tests/support/setup.sh build nginx demo check bench
+	@$(MAKE) --no-print-directory bench-built
+bench-built: tests $(bench_programs)
+	@BUILD=$(abspath $(BUILD)) tests/bench/bench.sh
+
+c_sources := $(wildcard common/*/*.[ch] openssl-provider/*.[ch] cli/*.[ch] qemu-secret/*.[ch] \
+	libvirt-hook/*.[ch] tests/*/*.[ch])
+scripts := $(wildcard tests/*/*.sh tests/integration/*.t demo/*.sh nginx-module/*.sh .ci/*)
+.PHONY: lint lint-built
+lint:
+	@tests/support/setup.sh build lint
+	@$(MAKE) --no-print-directory lint-built
+lint-built:
+	@BUILD=$(abspath $(BUILD)) FLAGS="-std=c11 -D_GNU_SOURCE -I. $(PACKAGE_CFLAGS)" \
+		tests/support/lint.sh $(c_sources) $(scripts)
+
+# --- demo ----------------------------------------------------------------------------------------
+.PHONY: demo demo-stop
+demo:
+	@tests/support/setup.sh build demo
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(abspath $(BUILD)) demo/demo.sh
+demo-stop:
+	@BUILD=$(abspath $(BUILD)) demo/demo.sh stop
 
 # kyok(1) comes from the command's tables.
 .PHONY: manual
 manual: $(BUILD)/kyok
 	$(BUILD)/kyok manual > cli/kyok.1
 
-.PHONY: clean
-clean:
-	rm -rf $(BUILD)
+.PHONY: help
+help:
+	@echo 'make                  build into build/ (BUILD=DIR elsewhere, V=1 shows the commands)'
+	@echo 'make nginx-module     build the nginx module against the distribution'\''s nginx'
+	@echo 'make install          below PREFIX=$(PREFIX) (DESTDIR=DIR for packages); make uninstall'
+	@echo 'make demo             show it: as root on Debian 12 or 13 (KEEP=1 leaves it running; make demo-stop)'
+	@echo 'make check            every test; as root it installs what they need'
+	@echo 'make unit             unit tests alone; prove -e tests/support/run_test.sh FILE... for others'
+	@echo 'make check-long       with long soaks'
+	@echo 'make check-sanitize   unit tests under ASan, UBSan, TSan'
+	@echo 'make fuzz             every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)'
+	@echo 'make bench            measures beside the peers, writes docs/benchmarks.md'
+	@echo 'make lint             clang-format, clang-tidy, cppcheck, shellcheck, manual pages'
+	@echo 'make clean'
 
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+.PHONY: clean FORCE
+clean:
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan
+FORCE:
+
+-include $(shell find $(BUILD)/obj $(BUILD)/fuzz-obj -name '*.d' 2>/dev/null)
 .SECONDARY:

@@ -656,7 +656,7 @@ static void falsify(CK_ATTRIBUTE *attribute, CK_ULONG room)
 static CK_RV get_known(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template,
                        CK_ULONG count)
 {
-    CK_ATTRIBUTE known[TEMPLATE_MAX];
+    CK_ATTRIBUTE known[TEMPLATE_MAX] = {{0}};
     CK_ULONG index[TEMPLATE_MAX];
     CK_ULONG room[TEMPLATE_MAX];
     CK_ULONG known_count = 0;
@@ -829,7 +829,7 @@ static CK_RV faulty_C_Sign(CK_SESSION_HANDLE session, unsigned char *data, CK_UL
     CK_ULONG room = size == NULL ? 0 : *size;
     if (enter_session(&call, FAULTY_C_Sign, &session))
         call.rv = module.real->C_Sign(session, data, data_size, signature, size);
-    if (call.rv == CKR_OK && signature != NULL && lies(FAULTY_LIE_SIGNATURE_LENGTH))
+    if (call.rv == CKR_OK && size != NULL && signature != NULL && lies(FAULTY_LIE_SIGNATURE_LENGTH))
         *size = room + 4096;
     return leave(&call);
 }
@@ -841,7 +841,7 @@ static CK_RV faulty_C_Decrypt(CK_SESSION_HANDLE session, unsigned char *input, C
     CK_ULONG room = size == NULL ? 0 : *size;
     if (enter_session(&call, FAULTY_C_Decrypt, &session))
         call.rv = module.real->C_Decrypt(session, input, input_size, output, size);
-    if (call.rv == CKR_OK && output != NULL && lies(FAULTY_LIE_DECRYPTED_LENGTH))
+    if (call.rv == CKR_OK && size != NULL && output != NULL && lies(FAULTY_LIE_DECRYPTED_LENGTH))
         *size = room + 4096;
     return leave(&call);
 }

@@ -88,7 +88,7 @@ static void make_token(void)
 {
     unsigned char label[32];
     memset(label, ' ', sizeof(label));
-    memcpy(label, "faulty", 6);
+    memcpy(label, "faulty", sizeof("faulty") - 1);
     CK_SLOT_ID slots[8];
     CK_ULONG count = 8;
     assert_int_equal(hsm.list->C_GetSlotList(CK_TRUE, slots, &count), CKR_OK);
@@ -146,8 +146,11 @@ static int fresh(void **state)
     hsm.list->C_CloseAllSessions(hsm.slot);
     for (int i = 0; i < FAULTY_FUNCTION_COUNT; i++) {
         struct faulty_function_control *function = &hsm.control->functions[i];
-        function->calls = function->failures = function->delay_us = 0;
-        function->fail_calls = function->peak = 0;
+        function->calls = 0;
+        function->failures = 0;
+        function->delay_us = 0;
+        function->fail_calls = 0;
+        function->peak = 0;
     }
     hsm.control->removed = hsm.control->session_limit = hsm.control->hostile = 0;
     hsm.control->pin_limit = hsm.control->pin_failures = hsm.control->profile = 0;

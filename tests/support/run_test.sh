@@ -1,0 +1,23 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Runs one test for prove: with a time limit, its TAP also in $BUILD/tests/log, and an environment that
+# does not depend on who calls. KYOK_TEST_SECONDS changes the limit (long soaks raise it).
+set -u
+test=$1
+shift
+limit=${KYOK_TEST_SECONDS:-600}
+[ -z "${KYOK_LONG:-}" ] || limit=$((limit * 6))
+BUILD=$(realpath -m "${BUILD:-build}")
+export BUILD CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1} UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+unset MAKEFLAGS MAKELEVEL MFLAGS
+mkdir -p "$BUILD/tests/log" || exit 1
+log=$BUILD/tests/log/$(basename "$test").tap
+
+[[ $test == /* || $test == ./* ]] || test=./$test
+setsid --wait timeout --kill-after=20 "$limit" "$test" "$@" </dev/null > >(tee "$log") 2> >(tee "$log.err" >&2)
+status=$?
+if [ $status -eq 124 ] || [ $status -eq 137 ]; then
+    echo "# $test did not end within $limit s" >&2
+fi
+exit $status
