@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-/* ROW(constant, value, name) in ascending order without gaps that matter: see kyok_kmip_tag_name(). */
+/* ROW(constant, value, name) in ascending order, which the lookup by value needs. */
 /* clang-format off */
 #define KYOK_KMIP_TAGS(ROW) \
     ROW(ACTIVATION_DATE, 0x420001, "ActivationDate") \
