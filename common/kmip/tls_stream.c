@@ -149,7 +149,8 @@ static enum kyok_status wait_or_fail(struct kyok_tls_stream *stream, const char 
     return kyok_remedy(err, "look at the server's load, or raise timeout in the [kmip] section");
 }
 
-/* --- opening --- */
+/* --- opening
+ * --------------------------------------------------------------------------------------- */
 
 /* The certificate must be for the name or address that kyok.conf gives; the library checks it as
  * part of the chain. */
@@ -216,7 +217,8 @@ enum kyok_status kyok_tls_stream_open(struct kyok_tls *tls, const struct kyok_tl
     return KYOK_OK;
 }
 
-/* --- exchange --- */
+/* --- exchange
+ * ---------------------------------------------------------------------------------------- */
 
 static enum kyok_status send_all(struct kyok_tls_stream *stream, struct kyok_bytes data,
                                  struct kyok_deadline deadline, struct kyok_error *err)
