@@ -40,8 +40,9 @@ static void check_chunks(const uint8_t *data, size_t size)
 {
     struct kyok_chunk_key key = known_key();
     int in = file_of(data, size), out = file_of(data, 0), again = file_of(data, 0);
-    struct kyok_chunk_job open_job = {.in = in, .out = out, .key = &key};
-    struct kyok_chunk_job seal_job = {.in = out, .out = again, .key = &key};
+    struct kyok_source sealed = {.fd = in}, plain = {.fd = out};
+    struct kyok_chunk_job open_job = {.in = &sealed, .out = out, .key = &key};
+    struct kyok_chunk_job seal_job = {.in = &plain, .out = again, .key = &key};
     struct kyok_error err = {0};
     uint64_t written = 0;
     uint8_t *back = malloc(size + 1);
