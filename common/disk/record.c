@@ -4,48 +4,51 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* --- owner --- */
 
-static enum kyok_status owner_of(const struct kyok_record_binding *binding, const char *vm,
-                                 char owner[KYOK_RECORD_OWNER_TEXT], struct kyok_error *err)
+enum kyok_status kyok_record_owner(const struct kyok_record_binding *binding,
+                                   char owner[KYOK_RECORD_OWNER_TEXT], struct kyok_error *err)
 {
     const char *volume = binding->luks_uuid ? binding->luks_uuid : binding->vtpm_uuid;
-    char volume_text[KYOK_UUID_TEXT], vm_text[KYOK_UUID_TEXT] = "any";
-    if (!kyok_uuid_canonical(volume, volume_text) || (vm && !kyok_uuid_canonical(vm, vm_text)))
+    char volume_text[KYOK_UUID_TEXT], vm_text[KYOK_UUID_TEXT];
+    strcpy(vm_text, binding->any_vm ? "any" : "none");
+    if (!kyok_uuid_canonical(volume, volume_text) ||
+        (binding->vm_uuid && !kyok_uuid_canonical(binding->vm_uuid, vm_text)))
         return kyok_fail(err, KYOK_INVALID, volume, "a disk record is bound to UUIDs");
     snprintf(owner, KYOK_RECORD_OWNER_TEXT, "%s:%s vm:%s", binding->luks_uuid ? "luks" : "vtpm",
              volume_text, vm_text);
     return KYOK_OK;
 }
 
-enum kyok_status kyok_record_owner(const struct kyok_record_binding *binding,
-                                   char owner[KYOK_RECORD_OWNER_TEXT], struct kyok_error *err)
-{
-    return owner_of(binding, binding->vm_uuid, owner, err);
-}
+/* "luks:" or "vtpm:", a UUID, " vm:", and a UUID or word. */
+#define OWNER_VOLUME 5
+#define OWNER_VM (OWNER_VOLUME + KYOK_UUID_TEXT - 1 + 4)
 
 bool kyok_record_owner_parse(const char *owner, bool *vtpm, char volume[KYOK_UUID_TEXT],
                              char vm[KYOK_UUID_TEXT])
 {
-    char text[KYOK_UUID_TEXT];
-    size_t size = strlen(owner);
-    *vtpm = strncmp(owner, "vtpm:", 5) == 0;
-    if ((!*vtpm && strncmp(owner, "luks:", 5) != 0) || size < 5 + 36 + 4 + 3)
+    char text[KYOK_UUID_TEXT] = "";
+    *vtpm = strncmp(owner, "vtpm:", OWNER_VOLUME) == 0;
+    if ((!*vtpm && strncmp(owner, "luks:", OWNER_VOLUME) != 0) || strlen(owner) <= OWNER_VM)
         return false;
-    memcpy(text, owner + 5, KYOK_UUID_TEXT - 1);
-    text[KYOK_UUID_TEXT - 1] = 0;
-    if (!kyok_uuid_canonical(text, volume) || strncmp(owner + 5 + 36, " vm:", 4) != 0)
+    memcpy(text, owner + OWNER_VOLUME, KYOK_UUID_TEXT - 1);
+    if (!kyok_uuid_canonical(text, volume) || strncmp(owner + OWNER_VM - 4, " vm:", 4) != 0)
         return false;
-    vm[0] = 0;
-    return strcmp(owner + 45, "any") == 0 || kyok_uuid_canonical(owner + 45, vm);
+    const char *name = owner + OWNER_VM;
+    if (strcmp(name, "any") != 0 && strcmp(name, "none") != 0)
+        return kyok_uuid_canonical(name, vm);
+    strcpy(vm, name);
+    return true;
 }
 
 /* --- candidates: copies that may be tried at all --- */
 
 struct candidate {
     size_t copy;
-    bool pending, any_vm;
+    bool pending;
+    char vm[KYOK_UUID_TEXT];
     struct kyok_envelope *envelope;
     const struct kyok_envelope_claims *claims;
 };
@@ -61,41 +64,32 @@ static void candidates_free(struct candidates *candidates)
         kyok_envelope_free(candidates->list[i].envelope);
 }
 
-static enum kyok_status wrong_owner(const struct kyok_record_binding *binding, const char *where,
-                                    const char *owner, struct kyok_error *err)
+static enum kyok_status wrong_vm(const char *where, const char *vm, struct kyok_error *err)
 {
-    bool vtpm;
-    char volume[KYOK_UUID_TEXT], vm[KYOK_UUID_TEXT];
-    if (!kyok_record_owner_parse(owner, &vtpm, volume, vm))
-        return kyok_fail(err, KYOK_REFUSED, where, "the record is bound to no disk");
-    const char *wanted = binding->luks_uuid ? binding->luks_uuid : binding->vtpm_uuid;
-    if (vtpm != !binding->luks_uuid || strcmp(volume, wanted) != 0) {
-        kyok_fail(err, KYOK_REFUSED, where, "the record belongs to another %s, %s",
-                  vtpm ? "vTPM" : "volume", volume);
-        return kyok_remedy(err, "put the record of volume %s there", wanted);
-    }
-    kyok_fail(err, KYOK_REFUSED, where, "the record belongs to another VM, %s", vm);
-    return kyok_remedy(err, "kyok disk bind gives it to this VM, if a custodian agrees");
+    if (strcmp(vm, "none") == 0)
+        kyok_fail(err, KYOK_REFUSED, where, "the record is bound to no VM yet");
+    else
+        kyok_fail(err, KYOK_REFUSED, where, "the record belongs to another VM, %s", vm);
+    return kyok_remedy(err, "kyok disk bind gives it to a VM, if the custodians agree");
 }
 
-/* binding->vm_uuid, any VM, or for an administrator whatever VM the record names. */
 static enum kyok_status check_owner(const struct kyok_record_binding *binding, const char *where,
                                     struct candidate *candidate, struct kyok_error *err)
 {
-    char own[KYOK_RECORD_OWNER_TEXT], any[KYOK_RECORD_OWNER_TEXT];
-    KYOK_TRY(owner_of(binding, binding->vm_uuid, own, err));
-    KYOK_TRY(owner_of(binding, NULL, any, err));
-    const char *owner = candidate->claims->owner;
-    candidate->any_vm = strcmp(owner, any) == 0;
-    if (candidate->any_vm || strcmp(owner, own) == 0)
-        return KYOK_OK;
-    size_t volume_part = strlen(any) - strlen("any");
+    const char *wanted = binding->luks_uuid ? binding->luks_uuid : binding->vtpm_uuid;
     bool vtpm;
-    char volume[KYOK_UUID_TEXT], vm[KYOK_UUID_TEXT];
-    if (!binding->vm_uuid && strncmp(owner, any, volume_part) == 0 &&
-        kyok_record_owner_parse(owner, &vtpm, volume, vm))
+    char volume[KYOK_UUID_TEXT];
+    if (!kyok_record_owner_parse(candidate->claims->owner, &vtpm, volume, candidate->vm))
+        return kyok_fail(err, KYOK_REFUSED, where, "the record is bound to no disk");
+    if (vtpm != !binding->luks_uuid || strcasecmp(volume, wanted) != 0) {
+        kyok_fail(err, KYOK_REFUSED, where, "the record belongs to another %s, %s",
+                  vtpm ? "vTPM" : "volume", volume);
+        return kyok_remedy(err, "put the record of %s there", wanted);
+    }
+    if (!binding->vm_uuid || strcmp(candidate->vm, "any") == 0 ||
+        strcasecmp(candidate->vm, binding->vm_uuid) == 0)
         return KYOK_OK;
-    return wrong_owner(binding, where, owner, err);
+    return wrong_vm(where, candidate->vm, err);
 }
 
 static enum kyok_status check_copy(const struct kyok_record_copy *copy,
@@ -195,7 +189,7 @@ static enum kyok_status try_candidate(struct kyok_context *context,
     KYOK_TRY(kyok_envelope_open(context, kyok_buffer_bytes(&copy->json), &expected, &options,
                                 &opened->passphrase, NULL, err));
     opened->generation = candidate->claims->generation;
-    opened->any_vm = candidate->any_vm;
+    memcpy(opened->vm, candidate->vm, sizeof(opened->vm));
     opened->copy = candidate->copy;
     enum kyok_status status = prove(volume, candidate, copy->where, opened, err);
     if (status != KYOK_OK) {

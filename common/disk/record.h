@@ -27,13 +27,15 @@
 struct kyok_record_binding {
     const char *luks_uuid;
     const char *vtpm_uuid; /* UUID of the secret that encrypts a vTPM's state */
-    const char *vm_uuid;   /* NULL: any VM */
+    const char *vm_uuid;   /* NULL: none yet, or any */
+    bool any_vm;
 };
 
-/* The envelope's owner: "luks:UUID vm:UUID", "luks:UUID vm:any", "vtpm:UUID vm:UUID". */
+/* The envelope's owner: "luks:UUID vm:UUID" ("vtpm:…"); "vm:any": every VM; "vm:none": no VM before
+ * it is bound, though an administrator opens it. */
 enum kyok_status kyok_record_owner(const struct kyok_record_binding *binding,
                                    char owner[KYOK_RECORD_OWNER_TEXT], struct kyok_error *err);
-/* Splits an owner again; false when it is none of the three. vm is "" for any. */
+/* Splits an owner again; false when it is none of these. vm is a UUID, "any" or "none". */
 bool kyok_record_owner_parse(const char *owner, bool *vtpm, char volume[KYOK_UUID_TEXT],
                              char vm[KYOK_UUID_TEXT]);
 
@@ -67,17 +69,17 @@ char *kyok_record_store_path(const char *uuid);
 struct kyok_record_opened {
     struct kyok_secret *passphrase;
     uint64_t generation;
-    bool any_vm;
-    size_t copy;   /* index among the copies */
-    unsigned slot; /* of the volume, when there was one */
-    char key[256]; /* the record's first recipient, for messages */
+    char vm[KYOK_UUID_TEXT]; /* as kyok_record_owner_parse() gives it */
+    size_t copy;             /* index among the copies */
+    unsigned slot;           /* of the volume, when there was one */
+    char key[256];           /* the record's first recipient, for messages */
 };
 
 /*
  * Opens the record: the pending generation if it already opens the volume, else the highest
  * generation among the copies, and never a lower one. use, owner and maker are checked before any
  * custodian is asked, and the passphrase is proved on volume (NULL only for a vTPM).
- * KYOK_NOT_FOUND: there is no copy. binding->vm_uuid NULL: any binding (for an administrator).
+ * KYOK_NOT_FOUND: there is no copy. binding->vm_uuid NULL: whatever VM (for an administrator).
  */
 enum kyok_status kyok_record_open(struct kyok_context *context,
                                   const struct kyok_record_copies *copies,
