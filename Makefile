@@ -37,7 +37,11 @@ endif
 
 lib_sources := $(wildcard common/*/*.c)
 provider_sources := $(wildcard openssl-provider/*.c)
+# The command reads domain XML as the hook does.
 cli_sources := $(wildcard cli/*.c)
+ifneq ($(cli_sources),)
+cli_sources += libvirt-hook/domain.c
+endif
 qemu_secret_sources := $(wildcard qemu-secret/*.c)
 hook_sources := $(wildcard libvirt-hook/*.c)
 hook_worker_sources := $(wildcard libvirt-hook/worker/*.c)
