@@ -24,6 +24,7 @@
 #define CLI_VERB_TABLES(TABLE)                                                                     \
     TABLE(cli_completion_verbs)                                                                    \
     TABLE(cli_disk_create_verbs)                                                                   \
+    TABLE(cli_disk_recipients_verbs)                                                               \
     TABLE(cli_disk_info_verbs)                                                                     \
     TABLE(cli_manual_verbs)
 
