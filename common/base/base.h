@@ -12,7 +12,6 @@
 #include "common/base/event.h"
 #include "common/base/key_types.h"
 #include "common/base/process.h"
-#include "common/base/public_key.h"
 #include "common/base/secret.h"
 
 /* The one place for the version. */

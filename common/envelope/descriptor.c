@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <string.h>
 #include <unistd.h>
 
 /* True if the call is worth repeating; waits until a non-blocking descriptor is ready. */
@@ -17,28 +16,18 @@ static bool retry(int fd, short events)
            (poll(&ready, 1, -1) >= 0 || errno == EINTR);
 }
 
-static size_t take_begun(struct kyok_source *source, uint8_t *data, size_t size)
+enum kyok_status kyok_descriptor_read(int fd, uint8_t *data, size_t size, size_t *got,
+                                      struct kyok_error *err)
 {
-    size_t taken = source->begun.size < size ? source->begun.size : size;
-
-    if (taken > 0)
-        memcpy(data, source->begun.data, taken);
-    source->begun = kyok_bytes(source->begun.data + taken, source->begun.size - taken);
-    return taken;
-}
-
-enum kyok_status kyok_source_read(struct kyok_source *source, uint8_t *data, size_t size,
-                                  size_t *got, struct kyok_error *err)
-{
-    *got = take_begun(source, data, size);
+    *got = 0;
     while (*got < size) {
-        ssize_t count = read(source->fd, data + *got, size - *got);
+        ssize_t count = read(fd, data + *got, size - *got);
 
         if (count == 0)
             break;
         if (count > 0)
             *got += (size_t)count;
-        else if (!retry(source->fd, POLLIN))
+        else if (!retry(fd, POLLIN))
             return kyok_fail_errno(err, NULL, "reading the input failed");
     }
     return KYOK_OK;

@@ -44,8 +44,7 @@ static inline enum kyok_kmip_boolean kyok_kmip_boolean(bool value)
         size_t count;                                                                              \
     }
 
-/* --- values that are structures
- * --------------------------------------------------------------------- */
+/* --- values that are structures --- */
 
 struct kyok_kmip_name { /* 3.2 */
     struct kyok_bytes value;
@@ -77,17 +76,17 @@ struct kyok_kmip_domain_parameters { /* 3.7 */
     struct kyok_kmip_integer qlength;
     enum kyok_kmip_recommended_curve recommended_curve;
 };
-struct kyok_kmip_certificate_identifier { /* 3.9, until 1.4 */
+struct kyok_kmip_certificate_identifier { /* 3.13, until 1.4 */
     struct kyok_bytes issuer, serial_number;
 };
-struct kyok_kmip_certificate_name { /* 3.10 Certificate Subject, 3.11 Certificate Issuer */
+struct kyok_kmip_certificate_name { /* 3.14 Certificate Subject, 3.15 Certificate Issuer */
     struct kyok_bytes distinguished_name;
     KYOK_KMIP_LIST(struct kyok_bytes) alternative_names;
 };
-struct kyok_kmip_x509_identifier { /* 3.12 */
+struct kyok_kmip_x509_identifier { /* 3.10 */
     struct kyok_bytes issuer_distinguished_name, serial_number;
 };
-struct kyok_kmip_x509_name { /* 3.13, 3.14 */
+struct kyok_kmip_x509_name { /* 3.11, 3.12: X.509 Certificate Subject, Issuer */
     struct kyok_bytes distinguished_name;
     KYOK_KMIP_LIST(struct kyok_bytes) alternative_names;
 };
@@ -130,8 +129,7 @@ struct kyok_kmip_rng_parameters { /* 2.1.18, attribute 3.44 */
     enum kyok_kmip_boolean prediction_resistance;
 };
 
-/* --- the table
- * --------------------------------------------------------------------------------------- */
+/* --- the table --- */
 
 /* X(constant and tag, name in 1.x, type of the value, member of the structure's shape or NONE,
  * since, until). Names are those of the 1.4 specification; an attribute that came with 2.0 has the

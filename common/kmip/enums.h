@@ -7,6 +7,7 @@
 #ifndef KYOK_KMIP_ENUMS_H
 #define KYOK_KMIP_ENUMS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -802,9 +803,9 @@ KYOK_KMIP_MASKS(KYOK_KMIP_ENUM_)
 /* "SymmetricKey" for (KYOK_KMIP_TAG_OBJECT_TYPE, 2). NULL for a value or tag that is not listed. */
 const char *kyok_kmip_enum_name(uint32_t tag, uint32_t value);
 /* The value of a name (as above, or 0x and eight digits), 0 and false when there is none. */
-_Bool kyok_kmip_enum_by_name(uint32_t tag, const char *name, uint32_t *value);
+bool kyok_kmip_enum_by_name(uint32_t tag, const char *name, uint32_t *value);
 /* Bit of a mask, lowest first, by name: "Encrypt" for (KYOK_KMIP_TAG_CRYPTOGRAPHIC_USAGE_MASK, 4). */
 const char *kyok_kmip_mask_name(uint32_t tag, uint32_t bit);
-_Bool kyok_kmip_mask_by_name(uint32_t tag, const char *name, uint32_t *bit);
+bool kyok_kmip_mask_by_name(uint32_t tag, const char *name, uint32_t *bit);
 
 #endif

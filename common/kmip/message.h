@@ -26,8 +26,7 @@
 
 #include <stdalign.h>
 
-/* --- versions
- * --------------------------------------------------------------------------------------- */
+/* --- versions --- */
 
 struct kyok_kmip_version { /* 6.1 Protocol Version */
     int32_t major, minor;
@@ -48,8 +47,7 @@ enum {
 unsigned kyok_kmip_version_number(struct kyok_kmip_version version);
 struct kyok_kmip_version kyok_kmip_version(unsigned number);
 
-/* --- arena
- * ------------------------------------------------------------------------------------------ */
+/* --- arena --- */
 
 /* What a message's lists and optional structures lie in: never key material. The first block is
  * inside, so that small messages allocate nothing; more are bounded by a multiple of the message.
@@ -70,8 +68,7 @@ void *kyok_kmip_arena_take(struct kyok_kmip_arena *arena, size_t count, size_t s
 /* Frees what was taken; the arena can be used again. */
 void kyok_kmip_arena_free(struct kyok_kmip_arena *arena);
 
-/* --- base objects
- * ------------------------------------------------------------------------------------ */
+/* --- base objects --- */
 
 typedef KYOK_KMIP_LIST(struct kyok_kmip_attribute) kyok_kmip_attributes;
 typedef KYOK_KMIP_LIST(struct kyok_kmip_attribute_name) kyok_kmip_attribute_names;
@@ -147,8 +144,7 @@ struct kyok_kmip_object {
     struct kyok_bytes raw;
 };
 
-/* --- operations: request and response of each (4.x)
- * ------------------------------------------------- */
+/* --- operations: request and response of each (4.x) --- */
 
 /* Streams of one cryptographic operation over several requests (1.3). */
 struct kyok_kmip_stream {
@@ -338,15 +334,15 @@ struct kyok_kmip_mac_response { /* of MAC and Hash; mac is the digest */
     struct kyok_bytes correlation_value;
 };
 
-struct kyok_kmip_rng_retrieve_request { /* 4.35; 1.2 */
+/* 4.35 RNG Retrieve asks for a length and gets data, 4.36 RNG Seed the other way round; 1.2. */
+struct kyok_kmip_rng_length {
     int32_t data_length;
 };
-struct kyok_kmip_rng_retrieve_response {
+struct kyok_kmip_rng_data {
     struct kyok_bytes data;
 };
 
-/* --- messages
- * ------------------------------------------------------------------------------------------ */
+/* --- messages --- */
 
 /* Which member an operation uses is in the table of message_operations.c and plain from the names.
  */
@@ -367,7 +363,8 @@ union kyok_kmip_request_payload {
     struct kyok_kmip_cipher_request cipher; /* Encrypt, Decrypt */
     struct kyok_kmip_sign_request sign;     /* Sign, Signature Verify */
     struct kyok_kmip_mac_request mac;       /* MAC, Hash */
-    struct kyok_kmip_rng_retrieve_request rng_retrieve;
+    struct kyok_kmip_rng_length rng_retrieve;
+    struct kyok_kmip_rng_data rng_seed;
 };
 union kyok_kmip_response_payload {
     struct kyok_kmip_create_response create;
@@ -385,7 +382,8 @@ union kyok_kmip_response_payload {
     struct kyok_kmip_sign_response sign;
     struct kyok_kmip_verify_response verify;
     struct kyok_kmip_mac_response mac; /* MAC, Hash */
-    struct kyok_kmip_rng_retrieve_response rng_retrieve;
+    struct kyok_kmip_rng_data rng_retrieve;
+    struct kyok_kmip_rng_length rng_seed;
 };
 
 struct kyok_kmip_message_extension { /* 6.16 */
@@ -484,8 +482,7 @@ void kyok_kmip_request_one(struct kyok_kmip_request *request, unsigned version,
 enum kyok_status kyok_kmip_item_result(const struct kyok_kmip_response_item *item,
                                        const char *object, struct kyok_error *err);
 
-/* --- dump (dump.c)
- * -------------------------------------------------------------------------------------- */
+/* --- dump (dump.c) --- */
 
 /* Prints TTLV, one item per line, indented, tags and enumerations by name, to the end of text. Key
  * material, passwords, secret data, data to be encrypted and unwrapped objects are printed as their

@@ -144,13 +144,12 @@ static enum kyok_status wait_or_fail(struct kyok_tls_stream *stream, const char 
         return KYOK_OK;
     if (result < 0)
         return kyok_fail_errno(err, stream->peer->url, "cannot wait for the server");
-    kyok_fail(err, KYOK_TIMEOUT, stream->peer->url, "the server did not answer in time (%s)",
+    kyok_fail(err, KYOK_TIMEOUT, stream->peer->url, "the server did not answer in time, during %s",
               during);
     return kyok_remedy(err, "look at the server's load, or raise timeout in the [kmip] section");
 }
 
-/* --- opening
- * --------------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 /* The certificate must be for the name or address that kyok.conf gives; the library checks it as
  * part of the chain. */
@@ -217,8 +216,7 @@ enum kyok_status kyok_tls_stream_open(struct kyok_tls *tls, const struct kyok_tl
     return KYOK_OK;
 }
 
-/* --- exchange
- * ---------------------------------------------------------------------------------------- */
+/* --- exchange --- */
 
 static enum kyok_status send_all(struct kyok_tls_stream *stream, struct kyok_bytes data,
                                  struct kyok_deadline deadline, struct kyok_error *err)
@@ -229,7 +227,7 @@ static enum kyok_status send_all(struct kyok_tls_stream *stream, struct kyok_byt
         if (SSL_write_ex(stream->ssl, data.data, data.size, &sent) == 1)
             data = kyok_bytes(data.data + sent, data.size - sent);
         else
-            KYOK_TRY(wait_or_fail(stream, "sending the request", deadline, err));
+            KYOK_TRY(wait_or_fail(stream, "the request", deadline, err));
     }
     return KYOK_OK;
 }
@@ -251,7 +249,7 @@ static enum kyok_status receive_some(struct kyok_tls_stream *stream, uint8_t *da
         stream->socket = SOCKET_FINE;
         if (SSL_read_ex(stream->ssl, data, size, got) == 1)
             return KYOK_OK;
-        KYOK_TRY(wait_or_fail(stream, "waiting for the reply", deadline, err));
+        KYOK_TRY(wait_or_fail(stream, "the reply", deadline, err));
     }
 }
 

@@ -81,8 +81,7 @@ bool kyok_ttlv_boolean(const struct kyok_ttlv_item *item);
  * leading zeros; empty and false when it is negative. */
 bool kyok_ttlv_magnitude(struct kyok_bytes big_integer, struct kyok_bytes *magnitude);
 
-/* --- framing, for a transport
- * --------------------------------------------------------------------- */
+/* --- framing, for a transport --- */
 
 /* How long the message is whose first bytes are these: *size is 8 until 8 are there, then the whole
  * message's length. KYOK_FAULT: not a structure tagged root, or a length that no structure has;
@@ -90,8 +89,7 @@ bool kyok_ttlv_magnitude(struct kyok_bytes big_integer, struct kyok_bytes *magni
 enum kyok_status kyok_ttlv_frame(struct kyok_bytes received, uint32_t root, size_t max,
                                  size_t *size, struct kyok_error *err);
 
-/* --- writer
- * ----------------------------------------------------------------------------------------- */
+/* --- writer --- */
 
 /* Writes front to back. Once something does not fit, nothing more is stored but the size is counted
  * on, so that one pass (data NULL, capacity 0, if need be) tells the size needed. A half-written
@@ -121,6 +119,9 @@ void kyok_ttlv_write_big_integer(struct kyok_ttlv_writer *writer, uint32_t tag,
 void kyok_ttlv_write_enumeration(struct kyok_ttlv_writer *writer, uint32_t tag, uint32_t value);
 void kyok_ttlv_write_boolean(struct kyok_ttlv_writer *writer, uint32_t tag, bool value);
 void kyok_ttlv_write_text(struct kyok_ttlv_writer *writer, uint32_t tag, struct kyok_bytes value);
+/* head, one byte, tail as one text. */
+void kyok_ttlv_write_joined_text(struct kyok_ttlv_writer *writer, uint32_t tag,
+                                 struct kyok_bytes head, char between, struct kyok_bytes tail);
 void kyok_ttlv_write_bytes(struct kyok_ttlv_writer *writer, uint32_t tag, struct kyok_bytes value);
 /* Seconds since 1970; microseconds for the extended one. */
 void kyok_ttlv_write_date_time(struct kyok_ttlv_writer *writer, uint32_t tag, int64_t value);

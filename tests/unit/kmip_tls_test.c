@@ -159,7 +159,7 @@ static const struct tls_case cases[] = {
     {"no client certificate", "server", "ca.crt", "localhost", "ca.crt", NULL, NULL, TLS13,
      KYOK_INVALID, "names no client certificate"},
     {"silent", NULL, "ca.crt", "localhost", "ca.crt", NULL, "alice", TLS13, KYOK_TIMEOUT,
-     "did not answer in time (the TLS handshake)"},
+     "did not answer in time, during the TLS handshake"},
 };
 
 static void fill_config(struct kyok_kmip_config *config, const struct tls_case *item)

@@ -45,7 +45,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* --- files in memory ------------------------------------------------------------------------- */
+/* --- files in memory
+ * ------------------------------------------------------------------------------------ */
 
 static int file_of(const void *data, size_t size)
 {
@@ -127,7 +128,8 @@ static size_t header_size(const struct content *stream)
     return (12 + json + 4095) / 4096 * 4096;
 }
 
-/* --- round trips ----------------------------------------------------------------------------- */
+/* --- round trips
+ * ------------------------------------------------------------------------------------------ */
 
 static void every_size_opens(void **state)
 {
@@ -247,7 +249,9 @@ static void damage_after_bytes_left_is_incomplete(void **state)
     free(stream.data);
 }
 
-/* --- damage ---------------------------------------------------------------------------------- */
+/* --- damage
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void every_changed_byte_is_refused(void **state)
 {
@@ -352,7 +356,8 @@ static void other_claims_write_nothing(void **state)
     free(out.data);
 }
 
-/* --- another envelope ------------------------------------------------------------------------ */
+/* --- another envelope
+ * ---------------------------------------------------------------------------------------- */
 
 static void a_replaced_envelope_leaves_the_chunks(void **state)
 {
@@ -390,7 +395,8 @@ static void a_replaced_envelope_leaves_the_chunks(void **state)
     free(out.data);
 }
 
-/* --- files under a name ---------------------------------------------------------------------- */
+/* --- files under a name
+ * --------------------------------------------------------------------------------------- */
 
 static size_t files_in(const char *folder)
 {

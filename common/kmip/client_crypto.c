@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sign, Encrypt and Decrypt at the server: kyok's schemes as KMIP's cryptographic parameters. */
+#include "common/kmip/client_call.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- parameters
+ * ------------------------------------------------------------------------------------ */
+
+static const struct {
+    enum kyok_hash hash;
+    enum kyok_kmip_hashing_algorithm algorithm;
+} hashes[] = {
+    {KYOK_HASH_SHA1, KYOK_KMIP_HASHING_ALGORITHM_SHA_1},
+    {KYOK_HASH_SHA224, KYOK_KMIP_HASHING_ALGORITHM_SHA_224},
+    {KYOK_HASH_SHA256, KYOK_KMIP_HASHING_ALGORITHM_SHA_256},
+    {KYOK_HASH_SHA384, KYOK_KMIP_HASHING_ALGORITHM_SHA_384},
+    {KYOK_HASH_SHA512, KYOK_KMIP_HASHING_ALGORITHM_SHA_512},
+    {KYOK_HASH_SHA3_224, KYOK_KMIP_HASHING_ALGORITHM_SHA3_224},
+    {KYOK_HASH_SHA3_256, KYOK_KMIP_HASHING_ALGORITHM_SHA3_256},
+    {KYOK_HASH_SHA3_384, KYOK_KMIP_HASHING_ALGORITHM_SHA3_384},
+    {KYOK_HASH_SHA3_512, KYOK_KMIP_HASHING_ALGORITHM_SHA3_512},
+};
+
+static enum kyok_kmip_hashing_algorithm kmip_hash(enum kyok_hash hash)
+{
+    for (size_t i = 0; i < sizeof hashes / sizeof *hashes; i++)
+        if (hashes[i].hash == hash)
+            return hashes[i].algorithm;
+    return 0;
+}
+
+static enum kyok_status unsupported(struct kyok_kmip_client *client, const char *what,
+                                    struct kyok_error *err)
+{
+    return kyok_fail(err, KYOK_UNSUPPORTED, kyok_kmip_client_config(client)->name, "KMIP has no %s",
+                     what);
+}
+
+/* Salt and mask are named since 1.4; before, the server chooses them. */
+static enum kyok_status sign_parameters(struct kyok_kmip_client *client,
+                                        const struct kyok_sign_request *request,
+                                        struct kyok_kmip_cryptographic_parameters *parameters,
+                                        struct kyok_error *err)
+{
+    parameters->hashing_algorithm = kmip_hash(request->hash);
+    if (parameters->hashing_algorithm == 0)
+        return unsupported(client, "signature over a digest of that kind", err);
+    switch (request->scheme) {
+    case KYOK_SIGN_RSA_PKCS1:
+        parameters->cryptographic_algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_RSA;
+        parameters->padding_method = KYOK_KMIP_PADDING_METHOD_PKCS1_V1_5;
+        return KYOK_OK;
+    case KYOK_SIGN_RSA_PSS:
+        parameters->cryptographic_algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_RSA;
+        parameters->padding_method = KYOK_KMIP_PADDING_METHOD_PSS;
+        parameters->mask_generator = KYOK_KMIP_MASK_GENERATOR_MGF1;
+        parameters->mask_generator_hashing_algorithm = kmip_hash(request->mgf1_hash);
+        parameters->salt_length = kyok_kmip_integer((int32_t)request->salt_size);
+        return KYOK_OK;
+    case KYOK_SIGN_ECDSA:
+        parameters->cryptographic_algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_ECDSA;
+        return KYOK_OK;
+    default:
+        return unsupported(client, "signature of that scheme", err);
+    }
+}
+
+static void forget_1_4(struct kyok_kmip_cryptographic_parameters *parameters)
+{
+    parameters->salt_length.set = false;
+    parameters->mask_generator = 0;
+    parameters->mask_generator_hashing_algorithm = 0;
+}
+
+/* --- Sign
+ * --------------------------------------------------------------------------------------------- */
+
+/* What is known of the group's endpoints: whether the one that answered takes digests. */
+static struct kyok_kmip_endpoint *endpoint_called(struct kyok_kmip_live *live, const char *url)
+{
+    for (size_t i = 0; url != NULL && i < live->endpoint_count; i++)
+        if (strcmp(live->endpoints[i].peer.url, url) == 0)
+            return &live->endpoints[i];
+    return NULL;
+}
+
+/* The endpoints in use are those that were learnt about. */
+static void count_digests(struct kyok_kmip_client *client, size_t count[3])
+{
+    struct kyok_kmip_live *live;
+    struct kyok_error err;
+
+    memset(count, 0, 3 * sizeof *count);
+    if (kyok_kmip_client_live(client, &live, &err) != KYOK_OK)
+        return;
+    for (size_t i = 0; i < live->endpoint_count; i++)
+        count[atomic_load(&live->endpoints[i].digests)]++;
+}
+
+bool kyok_kmip_wants_data(struct kyok_kmip_client *client)
+{
+    size_t count[3];
+
+    count_digests(client, count);
+    return count[KYOK_KMIP_NO_DIGESTS] != 0 || count[KYOK_KMIP_DIGESTS] == 0;
+}
+
+static void learn(struct kyok_kmip_client *client, const char *url, enum kyok_kmip_digests digests)
+{
+    struct kyok_kmip_live *live;
+    struct kyok_error err;
+
+    if (kyok_kmip_client_live(client, &live, &err) != KYOK_OK)
+        return;
+    struct kyok_kmip_endpoint *endpoint = endpoint_called(live, url);
+    if (endpoint != NULL)
+        atomic_store(&endpoint->digests, digests);
+}
+
+/* The server that has just answered could not read Digested Data, or has no use for it. */
+static bool refuses_digest(const struct kyok_kmip_reply *reply)
+{
+    if (reply->item == NULL)
+        return false;
+    switch (reply->item->reason) {
+    case KYOK_KMIP_RESULT_REASON_INVALID_MESSAGE:
+    case KYOK_KMIP_RESULT_REASON_INVALID_FIELD:
+    case KYOK_KMIP_RESULT_REASON_MISSING_DATA:
+    case KYOK_KMIP_RESULT_REASON_FEATURE_NOT_SUPPORTED:
+    case KYOK_KMIP_RESULT_REASON_UNKNOWN_TAG:
+    case KYOK_KMIP_RESULT_REASON_CODEC_ERROR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static enum kyok_status no_data(struct kyok_kmip_client *client, struct kyok_error *err)
+{
+    kyok_fail(err, KYOK_UNSUPPORTED, kyok_kmip_client_config(client)->name,
+              "Sign: this server signs no digests, and the program gave nothing but a digest");
+    return kyok_remedy(err, "sign the whole message in one call (at most 64 KiB), or use a server "
+                            "that signs digested data (KMIP 1.4)");
+}
+
+static enum kyok_status sign_digest(struct kyok_kmip_client *client,
+                                    struct kyok_kmip_request_item *item,
+                                    const struct kyok_sign_request *request,
+                                    struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
+                                    struct kyok_error *err)
+{
+    item->payload.sign.digested_data = request->digest;
+    item->payload.sign.data = kyok_bytes(NULL, 0);
+    enum kyok_status status = kyok_kmip_call(client, item, deadline, reply, err);
+    if (status == KYOK_OK)
+        learn(client, reply->endpoint, KYOK_KMIP_DIGESTS);
+    else if (refuses_digest(reply))
+        learn(client, reply->endpoint, KYOK_KMIP_NO_DIGESTS);
+    return status;
+}
+
+static enum kyok_status sign_data(struct kyok_kmip_client *client,
+                                  struct kyok_kmip_request_item *item,
+                                  const struct kyok_sign_request *request,
+                                  struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
+                                  struct kyok_error *err)
+{
+    struct kyok_kmip_cryptographic_parameters older = *item->payload.sign.parameters;
+
+    item->payload.sign.digested_data = kyok_bytes(NULL, 0);
+    item->payload.sign.data = request->data;
+    enum kyok_status status = kyok_kmip_call(client, item, deadline, reply, err);
+    if (status != KYOK_UNSUPPORTED || reply->item != NULL)
+        return status;
+    forget_1_4(&older); /* could not be written for that version */
+    item->payload.sign.parameters = &older;
+    return kyok_kmip_call(client, item, deadline, reply, err);
+}
+
+static enum kyok_status sign_either(struct kyok_kmip_client *client,
+                                    struct kyok_kmip_request_item *item,
+                                    const struct kyok_sign_request *request,
+                                    struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
+                                    struct kyok_error *err)
+{
+    bool has_data = request->data.data != NULL;
+    size_t count[3];
+
+    count_digests(client, count);
+    bool try_digest = request->digest.size != 0 && !(has_data && count[KYOK_KMIP_NO_DIGESTS] != 0);
+    if (try_digest) {
+        enum kyok_status status = sign_digest(client, item, request, deadline, reply, err);
+        bool impossible = (status == KYOK_UNSUPPORTED && reply->item == NULL) ||
+                          (status != KYOK_OK && refuses_digest(reply));
+        if (!impossible)
+            return status;
+        if (!has_data)
+            return no_data(client, err);
+    }
+    return sign_data(client, item, request, deadline, reply, err);
+}
+
+enum kyok_status kyok_kmip_sign(struct kyok_kmip_client *client, struct kyok_bytes identifier,
+                                const struct kyok_sign_request *request,
+                                struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
+                                struct kyok_error *err)
+{
+    struct kyok_kmip_cryptographic_parameters parameters = {0};
+    struct kyok_kmip_request_item item = {
+        .operation = KYOK_KMIP_OPERATION_SIGN,
+        .payload.sign = {.unique_identifier = identifier, .parameters = &parameters}};
+
+    KYOK_TRY(sign_parameters(client, request, &parameters, err));
+    KYOK_TRY(sign_either(client, &item, request, deadline, reply, err));
+    if (reply->item->payload.sign.signature.size == 0)
+        return kyok_fail(err, KYOK_FAULT, reply->endpoint, "Sign: the server sent no signature");
+    return KYOK_OK;
+}
+
+/* --- Encrypt, Decrypt
+ * ------------------------------------------------------------------------------------- */
+
+static enum kyok_status oaep_parameters(struct kyok_kmip_client *client,
+                                        const struct kyok_cipher_request *request,
+                                        struct kyok_kmip_cryptographic_parameters *parameters,
+                                        struct kyok_error *err)
+{
+    parameters->padding_method = KYOK_KMIP_PADDING_METHOD_OAEP;
+    parameters->hashing_algorithm = kmip_hash(request->hash);
+    if (parameters->hashing_algorithm == 0)
+        return unsupported(client, "OAEP with that digest", err);
+    if (request->mgf1_hash != KYOK_HASH_NONE && request->mgf1_hash != request->hash) {
+        parameters->mask_generator = KYOK_KMIP_MASK_GENERATOR_MGF1;
+        parameters->mask_generator_hashing_algorithm = kmip_hash(request->mgf1_hash);
+    }
+    parameters->p_source = request->label;
+    return KYOK_OK;
+}
+
+#define GCM_TAG 16
+
+static enum kyok_status cipher_parameters(struct kyok_kmip_client *client,
+                                          const struct kyok_cipher_request *request,
+                                          struct kyok_kmip_cryptographic_parameters *parameters,
+                                          struct kyok_error *err)
+{
+    parameters->cryptographic_algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES;
+    switch (request->scheme) {
+    case KYOK_CIPHER_AES_GCM:
+        parameters->block_cipher_mode = KYOK_KMIP_BLOCK_CIPHER_MODE_GCM;
+        parameters->tag_length = kyok_kmip_integer(GCM_TAG);
+        return KYOK_OK;
+    case KYOK_CIPHER_AES_KW:
+        parameters->block_cipher_mode = KYOK_KMIP_BLOCK_CIPHER_MODE_NIST_KEY_WRAP;
+        return KYOK_OK;
+    case KYOK_CIPHER_AES_KWP:
+        parameters->block_cipher_mode = KYOK_KMIP_BLOCK_CIPHER_MODE_AES_KEY_WRAP_PADDING;
+        return KYOK_OK;
+    case KYOK_CIPHER_RSA_PKCS1:
+    case KYOK_CIPHER_RSA_PKCS1_TLS:
+        parameters->cryptographic_algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_RSA;
+        parameters->padding_method = KYOK_KMIP_PADDING_METHOD_PKCS1_V1_5;
+        return KYOK_OK;
+    case KYOK_CIPHER_RSA_OAEP:
+        parameters->cryptographic_algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_RSA;
+        return oaep_parameters(client, request, parameters, err);
+    default:
+        return unsupported(client, "encryption of that scheme", err);
+    }
+}
+
+static enum kyok_status
+cipher_call(struct kyok_kmip_client *client, enum kyok_kmip_operation operation,
+            struct kyok_bytes identifier, const struct kyok_cipher_request *request,
+            struct kyok_deadline deadline, struct kyok_kmip_reply *reply, struct kyok_error *err)
+{
+    struct kyok_kmip_cryptographic_parameters parameters = {0};
+    struct kyok_kmip_request_item item = {.operation = operation,
+                                          .payload.cipher = {.unique_identifier = identifier,
+                                                             .parameters = &parameters,
+                                                             .data = request->input}};
+    struct kyok_kmip_cipher_request *cipher = &item.payload.cipher;
+
+    KYOK_TRY(cipher_parameters(client, request, &parameters, err));
+    if (request->scheme == KYOK_CIPHER_AES_GCM) {
+        cipher->iv_counter_nonce = kyok_bytes(request->iv, request->iv_size);
+        cipher->additional_data = request->aad;
+        if (operation == KYOK_KMIP_OPERATION_DECRYPT)
+            cipher->tag = kyok_bytes(request->tag, GCM_TAG);
+        if (request->iv_size == 0)
+            parameters.random_iv = KYOK_KMIP_TRUE;
+    }
+    return kyok_kmip_call(client, &item, deadline, reply, err);
+}
+
+enum kyok_status kyok_kmip_encrypt(struct kyok_kmip_client *client, struct kyok_bytes identifier,
+                                   const struct kyok_cipher_request *request,
+                                   struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
+                                   struct kyok_error *err)
+{
+    KYOK_TRY(cipher_call(client, KYOK_KMIP_OPERATION_ENCRYPT, identifier, request, deadline, reply,
+                         err));
+    const struct kyok_kmip_cipher_response *answer = &reply->item->payload.cipher;
+    if (request->scheme != KYOK_CIPHER_AES_GCM)
+        return KYOK_OK;
+    if (answer->data.size != request->input.size)
+        return kyok_fail(err, KYOK_FAULT, reply->endpoint,
+                         "Encrypt: the server returned %zu bytes for %zu", answer->data.size,
+                         request->input.size);
+    if (answer->tag.size != GCM_TAG)
+        return kyok_fail(err, KYOK_FAULT, reply->endpoint,
+                         "Encrypt: the server returned an authentication tag of %zu bytes",
+                         answer->tag.size);
+    return KYOK_OK;
+}
+
+enum kyok_status kyok_kmip_decrypt(struct kyok_kmip_client *client, struct kyok_bytes identifier,
+                                   const struct kyok_cipher_request *request,
+                                   struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
+                                   struct kyok_error *err)
+{
+    KYOK_TRY(cipher_call(client, KYOK_KMIP_OPERATION_DECRYPT, identifier, request, deadline, reply,
+                         err));
+    const struct kyok_kmip_cipher_response *answer = &reply->item->payload.cipher;
+    if (request->scheme == KYOK_CIPHER_AES_GCM && answer->data.size != request->input.size)
+        return kyok_fail(err, KYOK_FAULT, reply->endpoint,
+                         "Decrypt: the server returned %zu bytes for %zu", answer->data.size,
+                         request->input.size);
+    return KYOK_OK;
+}

@@ -1,0 +1,744 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The KMIP client against the scripted server: faults, deadlines, connections, failover, versions.
+ */
+#include "common/kmip/client_call.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char directory[64];
+
+/* --- servers -------------------------------------------------------------------------------------
+ */
+
+struct peer {
+    pid_t pid;
+    FILE *to, *from;
+    int port;
+};
+
+static const char *tool_path(void)
+{
+    const char *build = getenv("BUILD");
+    static char path[512];
+
+    snprintf(path, sizeof path, "%s/tests/support/kmip_server_tool",
+             build != NULL ? build : "build");
+    return path;
+}
+
+static void peer_start(struct peer *peer)
+{
+    int in[2], out[2];
+    char line[256];
+
+    assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    peer->pid = fork();
+    if (peer->pid == 0) {
+        dup2(in[0], 0);
+        dup2(out[1], 1);
+        execl(tool_path(), tool_path(), "--certs", directory, (char *)NULL);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    peer->to = fdopen(in[1], "w");
+    peer->from = fdopen(out[0], "r");
+    assert_non_null(fgets(line, sizeof line, peer->from));
+    assert_int_equal(sscanf(line, "port %d", &peer->port), 1);
+}
+
+static void peer_stop(struct peer *peer)
+{
+    fclose(peer->to);
+    fclose(peer->from);
+    waitpid(peer->pid, NULL, 0);
+}
+
+/* The answer, which begins with "ok". */
+static const char *tell(struct peer *peer, const char *format, ...)
+{
+    static char line[1024];
+    va_list list;
+
+    va_start(list, format);
+    vfprintf(peer->to, format, list);
+    va_end(list);
+    fputc('\n', peer->to);
+    fflush(peer->to);
+    assert_non_null(fgets(line, sizeof line, peer->from));
+    if (strncmp(line, "ok", 2) != 0)
+        fail_msg("%s: %s", format, line);
+    return line;
+}
+
+static long stat_of(struct peer *peer, const char *name)
+{
+    const char *line = tell(peer, "stats"), *at;
+    char wanted[64];
+
+    snprintf(wanted, sizeof wanted, " %s=", name);
+    at = strstr(line, wanted);
+    return at == NULL ? 0 : strtol(at + strlen(wanted), NULL, 10);
+}
+
+/* --- one group
+ * --------------------------------------------------------------------------------------- */
+
+struct group {
+    struct kyok_kmip_config config;
+    char urls[4][64];
+    char *servers[4];
+    char files[4][128];
+    struct kyok_kmip_client *client;
+};
+
+static struct peer one, two; /* live for the whole test program */
+
+static void group_open(struct group *group, const char *name, const char *identity,
+                       unsigned timeout, struct peer *first, struct peer *second)
+{
+    struct kyok_error err;
+    struct peer *peers[] = {first, second};
+
+    memset(group, 0, sizeof *group);
+    group->config.name = (char *)name;
+    group->config.where = "test.conf:1";
+    group->config.servers = group->servers;
+    for (size_t i = 0; i < 2 && peers[i] != NULL; i++) {
+        snprintf(group->urls[i], sizeof group->urls[i], "kmips://127.0.0.1:%d", peers[i]->port);
+        group->servers[i] = group->urls[i];
+        group->config.server_count++;
+    }
+    snprintf(group->files[0], sizeof group->files[0], "%s/ca.crt", directory);
+    snprintf(group->files[1], sizeof group->files[1], "%s/%s.crt", directory, identity);
+    snprintf(group->files[2], sizeof group->files[2], "%s/%s.key", directory, identity);
+    group->config.ca = group->files[0];
+    group->config.certificate = group->files[1];
+    group->config.key = group->files[2];
+    group->config.timeout_ms = timeout;
+    assert_int_equal(kyok_kmip_client_new(&group->config, &group->client, &err), KYOK_OK);
+}
+
+static void group_close(struct group *group)
+{
+    kyok_kmip_client_free(group->client);
+}
+
+static const struct kyok_kmip_expectation aes = {KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY,
+                                                 KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES, 256, 0};
+
+static enum kyok_status get(struct group *group, const char *id, struct kyok_error *err)
+{
+    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+
+    kyok_kmip_reply_init(&reply);
+    enum kyok_status status =
+        kyok_kmip_get(group->client, kyok_bytes_of_text(id), KYOK_KMIP_KEY_FORMAT_TYPE_RAW, &aes,
+                      kyok_kmip_client_deadline(group->client), &reply, err);
+    if (status == KYOK_OK)
+        assert_int_equal(reply.item->payload.get.object.key.value.material.size, 32);
+    return status;
+}
+
+static void expect_get(struct group *group, const char *id)
+{
+    struct kyok_error err;
+    char text[1200];
+
+    if (get(group, id, &err) != KYOK_OK)
+        fail_msg("%s", kyok_error_text(&err, text, sizeof text));
+}
+
+static int open_descriptors(void)
+{
+    DIR *list = opendir("/proc/self/fd");
+    int count = 0;
+
+    while (readdir(list) != NULL)
+        count++;
+    closedir(list);
+    return count;
+}
+
+/* --- faults
+ * --------------------------------------------------------------------------------------------- */
+
+struct fault_case {
+    const char *fault; /* kind and number */
+    enum kyok_status status;
+    const char *what;
+};
+
+/* Every fault of an answer to Get. All within the deadline; the next call works. */
+static const struct fault_case faults[] = {
+    {"delay 100", KYOK_OK, ""},
+    {"split", KYOK_OK, ""},
+    {"dribble 0", KYOK_OK, ""},
+    {"trailing", KYOK_OK, ""},
+    {"silent", KYOK_TIMEOUT, "did not answer in time"},
+    {"delay 900", KYOK_TIMEOUT, "did not answer in time"},
+    {"dribble 20", KYOK_TIMEOUT, "did not answer in time"},
+    {"long 8", KYOK_TIMEOUT, "did not answer in time"},
+    {"close-before", KYOK_UNREACHABLE, "closed the connection"},
+    {"close-after", KYOK_UNREACHABLE, "closed the connection"},
+    {"cut 0", KYOK_UNREACHABLE, "closed the connection"},
+    {"cut 1", KYOK_UNREACHABLE, "closed the connection"},
+    {"cut 7", KYOK_UNREACHABLE, "closed the connection"},
+    {"cut 8", KYOK_UNREACHABLE, "closed the connection"},
+    {"cut 9", KYOK_UNREACHABLE, "closed the connection"},
+    {"cut 100", KYOK_UNREACHABLE, "closed the connection"},
+    {"cut -1", KYOK_UNREACHABLE, "closed the connection"},
+    {"short 8", KYOK_FAULT, ""},
+    {"short 1", KYOK_FAULT, ""},
+    {"huge", KYOK_FAULT, ""},
+    {"big", KYOK_FAULT, ""},
+    {"deep", KYOK_FAULT, ""},
+    {"garbage", KYOK_FAULT, ""},
+    {"tag", KYOK_FAULT, ""},
+    {"item-type", KYOK_FAULT, ""},
+    {"operation", KYOK_FAULT, "another operation"},
+    {"batch", KYOK_FAULT, "another request"},
+    {"version", KYOK_FAULT, "KMIP 9."},
+    {"items", KYOK_FAULT, ""},
+    {"no-payload", KYOK_FAULT, ""},
+    {"identifier", KYOK_FAULT, "another object"},
+    {"object-type", KYOK_FAULT, "type is SecretData, not SymmetricKey"},
+    {"length", KYOK_FAULT, "length is 128 bits, not 256"},
+    {"algorithm", KYOK_FAULT, "algorithm is DES3, not AES"},
+    {"material", KYOK_FAULT, "length is 248 bits, not 256"},
+    {"error 0x01", KYOK_NOT_FOUND, "Get"},
+    {"error 0x0c", KYOK_REFUSED, "Get"},
+    {"error 0x05", KYOK_UNSUPPORTED, "Get"},
+    {"error 0x100", KYOK_REFUSED, "Get"},
+};
+
+static void check_fault(struct group *group, const struct fault_case *item)
+{
+    struct kyok_error err = {0};
+    char text[1200];
+    int64_t began = kyok_now_ns();
+
+    tell(&one, "fault Get 2 %s", item->fault); /* twice: past the one retry */
+    enum kyok_status status = get(group, "k", &err);
+    int64_t ms = (kyok_now_ns() - began) / 1000000;
+    tell(&one, "fault none");
+    kyok_error_text(&err, text, sizeof text);
+    print_message("# %s: %s\n", item->fault, status == KYOK_OK ? "ok" : text);
+    assert_int_equal(status, item->status);
+    assert_true(ms < 1000);
+    if (status != KYOK_OK) {
+        assert_string_equal(err.object, group->urls[0]);
+        assert_non_null(strstr(text, "Get"));
+        assert_non_null(strstr(text, item->what));
+    }
+    expect_get(group, "k");
+}
+
+static void every_fault(void **state)
+{
+    struct group group;
+    struct rusage before, after;
+    (void)state;
+    group_open(&group, "faults", "alice", 600, &one, NULL);
+    expect_get(&group, "k");
+    int descriptors = open_descriptors();
+    getrusage(RUSAGE_SELF, &before);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        check_fault(&group, &faults[i]);
+    getrusage(RUSAGE_SELF, &after);
+    assert_true(open_descriptors() <= descriptors);
+    assert_true(after.ru_maxrss - before.ru_maxrss < 16 * 1024); /* KiB */
+    group_close(&group);
+}
+
+/* A fault once on a connection that was in use before: only what may be repeated is, and only when
+ * the connection died without an answer. */
+static void one_retry(void **state)
+{
+    struct group group;
+    struct kyok_error err;
+    (void)state;
+    group_open(&group, "retry", "alice", 2000, &one, NULL);
+    expect_get(&group, "k");
+    tell(&one, "fault Get 1 close-before");
+    expect_get(&group, "k");
+    tell(&one, "drop-idle");
+    expect_get(&group, "k");
+    tell(&one, "fault Get 2 close-before");
+    assert_int_equal(get(&group, "k", &err), KYOK_UNREACHABLE);
+    tell(&one, "fault none");
+    expect_get(&group, "k");
+    group_close(&group);
+}
+
+static void wrong_certificates(void **state)
+{
+    static const struct {
+        const char *name, *what;
+    } cases[] = {{"server-expired", "has expired"},
+                 {"server-wronghost", "does not hold this IP address"},
+                 {"server-otherca", "a CA that the ca file does not hold"},
+                 {"server-selfsigned", "self-signed"}};
+    struct group group;
+    struct kyok_error err;
+    (void)state;
+    group_open(&group, "certificates", "alice", 2000, &one, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tell(&one, "certificate %s", cases[i].name);
+        tell(&one, "drop-idle");
+        assert_int_equal(get(&group, "k", &err), KYOK_REFUSED);
+        assert_non_null(strstr(err.what, cases[i].what));
+        assert_non_null(strstr(err.what, "Get: "));
+    }
+    tell(&one, "certificate server");
+    tell(&one, "tls 1.1");
+    assert_int_equal(get(&group, "k", &err), KYOK_REFUSED);
+    assert_non_null(strstr(err.what, "TLS 1.2"));
+    tell(&one, "tls 1.2");
+    expect_get(&group, "k");
+    tell(&one, "tls 1.3");
+    tell(&one, "hold-handshake on");
+    tell(&one, "drop-idle");
+    group.config.timeout_ms = 200;
+    assert_int_equal(get(&group, "k", &err), KYOK_TIMEOUT);
+    tell(&one, "hold-handshake off");
+    group.config.timeout_ms = 2000;
+    expect_get(&group, "k");
+    group_close(&group);
+}
+
+/* --- versions
+ * ---------------------------------------------------------------------------------------------- */
+
+static void versions(void **state)
+{
+    static const struct {
+        const char *offered;
+        unsigned limit, chosen;
+    } cases[] = {
+        {"1.4 1.3 1.2 1.1 1.0", 0, KYOK_KMIP_1_4},
+        {"1.0", 0, KYOK_KMIP_1_0},
+        {"1.1 1.0", 0, KYOK_KMIP_1_1},
+        {"1.2 1.1 1.0", 0, KYOK_KMIP_1_2},
+        {"2.0 1.4", 0, KYOK_KMIP_1_4},
+        {"2.0 1.4", 20, KYOK_KMIP_2_0},
+        {"2.0", 0, KYOK_KMIP_2_0},
+        {"1.4 1.3 1.2", 12, KYOK_KMIP_1_2},
+        {"1.4", 0, KYOK_KMIP_1_4},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct group group;
+        char name[32];
+        snprintf(name, sizeof name, "versions %zu", i);
+        tell(&one, "versions %s", cases[i].offered);
+        group_open(&group, name, "alice", 2000, &one, NULL);
+        group.config.version = cases[i].limit;
+        expect_get(&group, "k");
+        assert_int_equal(kyok_kmip_client_version(group.client), cases[i].chosen);
+        group_close(&group);
+    }
+    tell(&one, "versions 1.4 1.3 1.2 1.1 1.0");
+}
+
+static void no_common_version(void **state)
+{
+    struct group group;
+    struct kyok_error err;
+    (void)state;
+    group_open(&group, "nothing in common", "alice", 2000, &one, NULL);
+    group.config.version = 12;
+    tell(&one, "versions 1.4 1.3 2.0");
+    enum kyok_status status = get(&group, "k", &err);
+    tell(&one, "versions 1.4 1.3 1.2 1.1 1.0");
+    assert_int_not_equal(status, KYOK_OK);
+    assert_string_equal(err.object, group.urls[0]);
+    expect_get(&group, "k");
+    group_close(&group);
+}
+
+/* --- many threads
+ * --------------------------------------------------------------------------------------------- */
+
+struct load {
+    struct group *group;
+    unsigned calls;
+    int64_t until_ns;
+    unsigned done, failed;
+    struct kyok_error err;
+};
+
+static void *load_thread(void *argument)
+{
+    struct load *load = argument;
+
+    while (load->calls != 0 ? load->done < load->calls : kyok_now_ns() < load->until_ns) {
+        if (get(load->group, "k", &load->err) != KYOK_OK)
+            load->failed++;
+        load->done++;
+    }
+    return NULL;
+}
+
+#define THREADS 8
+
+static void load_start(struct group *group, unsigned calls, int64_t ms, struct load *loads,
+                       pthread_t *threads)
+{
+    for (int i = 0; i < THREADS; i++) {
+        loads[i] = (struct load){.group = group, .calls = calls};
+        loads[i].until_ns = kyok_now_ns() + ms * 1000000;
+        assert_int_equal(pthread_create(&threads[i], NULL, load_thread, &loads[i]), 0);
+    }
+}
+
+static void load_end(struct load *loads, pthread_t *threads)
+{
+    char text[1200];
+
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        if (loads[i].failed != 0)
+            fail_msg("%u of %u: %s", loads[i].failed, loads[i].done,
+                     kyok_error_text(&loads[i].err, text, sizeof text));
+    }
+}
+
+static void few_connections(void **state)
+{
+    struct group group;
+    struct load loads[THREADS];
+    pthread_t threads[THREADS];
+    (void)state;
+    group_open(&group, "pool", "alice", 5000, &one, NULL);
+    tell(&one, "reset-stats");
+    load_start(&group, 1000 / THREADS, 0, loads, threads);
+    load_end(loads, threads);
+    assert_int_equal(stat_of(&one, "Get"), 1000);
+    long accepted = stat_of(&one, "accepted");
+    print_message("# 1000 Gets by 8 threads: %ld connections\n", accepted);
+    assert_in_range(accepted, 1, 8);
+    group_close(&group);
+}
+
+static void pause_ms(long ms)
+{
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+
+    nanosleep(&time, NULL);
+}
+
+static void failover_under_load(void **state)
+{
+    struct group group;
+    struct load loads[THREADS];
+    pthread_t threads[THREADS];
+    (void)state;
+    group_open(&group, "failover", "alice", 5000, &one, &two);
+    load_start(&group, 0, 4000, loads, threads);
+    pause_ms(400);
+    tell(&two, "down");
+    tell(&two, "reset-stats");
+    pause_ms(800);
+    tell(&two, "up");
+    pause_ms(1500);
+    tell(&one, "down");
+    tell(&one, "reset-stats");
+    pause_ms(300);
+    tell(&one, "up");
+    load_end(loads, threads);
+    assert_true(stat_of(&two, "Get") > 0); /* both are used again */
+    assert_true(stat_of(&one, "Get") > 0);
+    group_close(&group);
+}
+
+/* A server that goes silent, rather than dying, takes a share of the deadline and no more. */
+static void failover_from_silence(void **state)
+{
+    struct group group;
+    struct load loads[THREADS];
+    pthread_t threads[THREADS];
+    (void)state;
+    group_open(&group, "silence", "alice", 1500, &one, &two);
+    expect_get(&group, "k");
+    tell(&one, "fault any 1000 silent");
+    load_start(&group, 0, 1200, loads, threads);
+    load_end(loads, threads);
+    tell(&one, "fault none");
+    tell(&one, "drop-idle");
+    group_close(&group);
+}
+
+static void writes_in_order(void **state)
+{
+    struct group group;
+    struct kyok_error err;
+    struct kyok_kmip_created created;
+    struct kyok_kmip_creation creation = {.object_type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY,
+                                          .algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES,
+                                          .bits = 256,
+                                          .usage = 0x0c};
+    (void)state;
+    group_open(&group, "order", "alice", 2000, &one, &two);
+    tell(&one, "reset-stats");
+    tell(&two, "reset-stats");
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(kyok_kmip_create(group.client, &creation,
+                                          kyok_kmip_client_deadline(group.client), &created, &err),
+                         KYOK_OK);
+    assert_int_equal(stat_of(&one, "Create"), 4);
+    assert_int_equal(stat_of(&two, "Create"), 0);
+    tell(&one, "down");
+    assert_int_equal(kyok_kmip_create(group.client, &creation,
+                                      kyok_kmip_client_deadline(group.client), &created, &err),
+                     KYOK_OK);
+    tell(&one, "up");
+    assert_int_equal(stat_of(&two, "Create"), 1);
+    group_close(&group);
+}
+
+/* --- what must not happen twice
+ * ----------------------------------------------------------------------------------- */
+
+static void doubtful_create(void **state)
+{
+    struct group group;
+    struct kyok_error err;
+    struct kyok_kmip_created created;
+    struct kyok_kmip_creation creation = {.object_type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY,
+                                          .algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES,
+                                          .bits = 256,
+                                          .usage = 0x0c,
+                                          .name = "made-once"};
+    (void)state;
+    group_open(&group, "doubt", "alice", 1000, &one, NULL);
+    tell(&one, "reset-stats");
+    tell(&one, "fault Create 1 close-after"); /* made, but the answer is lost */
+    assert_int_equal(kyok_kmip_create(group.client, &creation,
+                                      kyok_kmip_client_deadline(group.client), &created, &err),
+                     KYOK_OK);
+    assert_true(created.found);
+    assert_int_equal(stat_of(&one, "Create"), 1);
+    creation.name = "never-made";
+    tell(&one, "fault Create 1 close-before");
+    assert_int_equal(kyok_kmip_create(group.client, &creation,
+                                      kyok_kmip_client_deadline(group.client), &created, &err),
+                     KYOK_UNREACHABLE);
+    assert_non_null(strstr(err.remedy, "never-made"));
+    assert_int_equal(stat_of(&one, "Create"), 2); /* one per call, never a second one */
+    creation.name = "made-once";
+    assert_int_equal(kyok_kmip_create(group.client, &creation,
+                                      kyok_kmip_client_deadline(group.client), &created, &err),
+                     KYOK_REFUSED);
+    assert_int_equal(stat_of(&one, "Create"), 2);
+    group_close(&group);
+}
+
+static void doubtful_states(void **state)
+{
+    struct group group;
+    struct kyok_error err;
+    struct kyok_bytes id = kyok_bytes_of_text("s");
+    (void)state;
+    group_open(&group, "states", "alice", 1000, &one, NULL);
+    tell(&one, "key s aes-256");
+    tell(&one, "state s pre-active");
+    static const char *const how[] = {"close-after", "close-before"};
+    for (size_t i = 0; i < 2; i++) {
+        struct kyok_deadline soon = kyok_kmip_client_deadline(group.client);
+        tell(&one, "state s pre-active");
+        tell(&one, "fault Activate 1 %s", how[i]);
+        assert_int_equal(kyok_kmip_activate(group.client, id, soon, &err), KYOK_OK);
+        tell(&one, "fault Revoke 1 %s", how[i]);
+        assert_int_equal(kyok_kmip_revoke(group.client, id,
+                                          KYOK_KMIP_REVOCATION_REASON_CODE_CESSATION_OF_OPERATION,
+                                          NULL, soon, &err),
+                         KYOK_OK);
+    }
+    assert_int_equal(
+        kyok_kmip_activate(group.client, id, kyok_kmip_client_deadline(group.client), &err),
+        KYOK_REFUSED); /* revoked stays revoked */
+    tell(&one, "fault Destroy 1 close-after");
+    assert_int_equal(
+        kyok_kmip_destroy(group.client, id, kyok_kmip_client_deadline(group.client), &err),
+        KYOK_OK);
+    assert_int_equal(
+        kyok_kmip_destroy(group.client, id, kyok_kmip_client_deadline(group.client), &err),
+        KYOK_NOT_FOUND);
+    group_close(&group);
+}
+
+/* --- the smallest server
+ * --------------------------------------------------------------------------------------------- */
+
+static void nine_operations(void **state)
+{
+    struct group group;
+    struct kyok_error err;
+    struct kyok_kmip_created created;
+    struct kyok_kmip_creation creation = {.object_type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY,
+                                          .algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES,
+                                          .bits = 256,
+                                          .usage = 0x0c,
+                                          .name = "kek"};
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer id = {0};
+    (void)state;
+    tell(&one, "profile nine");
+    tell(&one, "versions 1.4");
+    tell(&one, "reset-stats");
+    group_open(&group, "nine", "alice", 2000, &one, NULL);
+    struct kyok_deadline soon = kyok_kmip_client_deadline(group.client);
+    assert_int_equal(kyok_kmip_create(group.client, &creation, soon, &created, &err), KYOK_OK);
+    struct kyok_bytes made = kyok_bytes_of_text(created.identifier);
+    assert_int_equal(kyok_kmip_locate_name(group.client, kyok_bytes_of_text("kek"),
+                                           KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY, soon, &id, &err),
+                     KYOK_OK);
+    assert_string_equal((char *)id.data, created.identifier);
+    assert_int_equal(kyok_kmip_activate(group.client, made, soon, &err), KYOK_OK);
+    expect_get(&group, created.identifier);
+    assert_int_equal(kyok_kmip_revoke(group.client, made,
+                                      KYOK_KMIP_REVOCATION_REASON_CODE_KEY_COMPROMISE, "test", soon,
+                                      &err),
+                     KYOK_OK);
+    assert_int_equal(kyok_kmip_destroy(group.client, made, soon, &err), KYOK_OK);
+    assert_int_equal(stat_of(&one, "Query"), 0);
+    tell(&one, "profile full");
+    tell(&one, "versions 1.4 1.3 1.2 1.1 1.0");
+    group_close(&group);
+}
+
+static void paging(void **state)
+{
+    struct group group;
+    struct kyok_error err;
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer found = {0};
+    size_t count;
+    bool more;
+    (void)state;
+    for (int i = 0; i < 1105; i++)
+        tell(&two, "key page-%d aes-256", i);
+    group_open(&group, "paging", "alice", 5000, &two, NULL);
+    struct kyok_kmip_attribute attribute = kyok_kmip_attribute_enumeration(
+        KYOK_KMIP_ATTRIBUTE_OBJECT_TYPE, KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY);
+    assert_int_equal(kyok_kmip_locate(group.client, &attribute, 1, 5000,
+                                      kyok_kmip_client_deadline(group.client), &found, &count,
+                                      &more, &err),
+                     KYOK_OK);
+    assert_true(count >= 1105);
+    assert_false(more);
+    found.size = 0;
+    assert_int_equal(kyok_kmip_locate(group.client, &attribute, 1, 10,
+                                      kyok_kmip_client_deadline(group.client), &found, &count,
+                                      &more, &err),
+                     KYOK_OK);
+    assert_int_equal(count, 10);
+    assert_true(more);
+    group_close(&group);
+}
+
+/* --- fork
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+static int child_gets(struct group *group, unsigned inherited)
+{
+    struct kyok_error err;
+
+    if (get(group, "k", &err) != KYOK_OK)
+        return 1;
+    return (unsigned)open_descriptors() <= inherited ? 0 : 2; /* the parent's sockets are closed */
+}
+
+static void forked_children(void **state)
+{
+    struct group group;
+    struct load loads[THREADS];
+    pthread_t threads[THREADS];
+    (void)state;
+    group_open(&group, "fork", "alice", 5000, &one, NULL);
+    expect_get(&group, "k");
+    unsigned inherited = (unsigned)open_descriptors();
+    load_start(&group, 0, 1500, loads, threads); /* other threads may hold any lock */
+    for (int i = 0; i < 40; i++) {
+        int result = 0;
+        pid_t pid = fork();
+        if (pid == 0) {
+            alarm(10);
+            _exit(child_gets(&group, inherited + THREADS));
+        }
+        assert_int_equal(waitpid(pid, &result, 0), pid);
+        assert_true(WIFEXITED(result));
+        assert_int_equal(WEXITSTATUS(result), 0);
+    }
+    load_end(loads, threads);
+    group_close(&group);
+}
+
+/* --- set up
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static int set_up(void **state)
+{
+    char command[128];
+    (void)state;
+    snprintf(directory, sizeof directory, "/tmp/kyok-kmip-XXXXXX");
+    if (access(tool_path(), X_OK) != 0 || mkdtemp(directory) == NULL)
+        return -1;
+    snprintf(command, sizeof command, "tests/support/certs.sh %s", directory);
+    if (system(command) != 0)
+        return -1;
+    peer_start(&one);
+    peer_start(&two);
+    tell(&one, "key k aes-256");
+    tell(&two, "key k aes-256");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    char command[128];
+    (void)state;
+    peer_stop(&one);
+    peer_stop(&two);
+    snprintf(command, sizeof command, "rm -rf %s", directory);
+    return system(command);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_fault),
+        cmocka_unit_test(one_retry),
+        cmocka_unit_test(wrong_certificates),
+        cmocka_unit_test(versions),
+        cmocka_unit_test(no_common_version),
+        cmocka_unit_test(few_connections),
+        cmocka_unit_test(failover_under_load),
+        cmocka_unit_test(failover_from_silence),
+        cmocka_unit_test(writes_in_order),
+        cmocka_unit_test(doubtful_create),
+        cmocka_unit_test(doubtful_states),
+        cmocka_unit_test(nine_operations),
+        cmocka_unit_test(paging),
+        cmocka_unit_test(forked_children),
+    };
+    if (access(tool_path(), X_OK) != 0) {
+        print_message("1..0 # SKIP %s is not built (make tests)\n", tool_path());
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
