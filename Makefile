@@ -23,6 +23,7 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(HARDENING) -fPIC -pthread 
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libssl libcrypto p11-kit-1 jansson 2>/dev/null) -ldl -pthread
 XML_LIBS := $(shell $(PKG_CONFIG) --libs libxml-2.0 2>/dev/null)
 CRYPTO_LIBS := $(shell $(PKG_CONFIG) --libs libcrypto 2>/dev/null)
+VIRT_LIBS := $(shell $(PKG_CONFIG) --libs libvirt 2>/dev/null)
 JANSSON_LIBS := $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null)
 SOVERSION = 0
 LIB = $(BUILD)/libkyok.so.$(SOVERSION)
@@ -36,9 +37,14 @@ endif
 
 lib_sources := $(wildcard common/*/*.c)
 provider_sources := $(wildcard openssl-provider/*.c)
+# The command reads domain XML as the hook does.
 cli_sources := $(wildcard cli/*.c)
+ifneq ($(cli_sources),)
+cli_sources += libvirt-hook/domain.c
+endif
 qemu_secret_sources := $(wildcard qemu-secret/*.c)
 hook_sources := $(wildcard libvirt-hook/*.c)
+hook_worker_sources := $(wildcard libvirt-hook/worker/*.c)
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 unit_tests := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
@@ -92,6 +98,9 @@ link_provider = $(CC) -shared $(LDFLAGS) -Wl,-z,nodelete,-z,relro,-z,now \
 	$(LINK_KYOK) $(CRYPTO_LIBS) -pthread
 link_program = $(CC) $(LDFLAGS) -Wl,-z,relro,-z,now -Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) \
 	$(LINK_KYOK) $(CRYPTO_LIBS) $(JANSSON_LIBS) $(XML_LIBS) -pthread -ldl
+link_hook = $(CC) $(LDFLAGS) -Wl,-z,relro,-z,now -Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) $(XML_LIBS) -ldl
+link_hook_worker = $(CC) -shared $(LDFLAGS) -Wl,-z,relro,-z,now $(if $(SANITIZE),,-Wl$(comma)--no-undefined) \
+	-Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) $(LINK_KYOK) $(VIRT_LIBS) -pthread
 
 $(BUILD)/ossl-modules/kyok.so: $(call objects,$(provider_sources)) $(LIB)
 	@mkdir -p $(@D)
@@ -106,11 +115,16 @@ $(BUILD)/kyok-qemu-secret: $(call objects,$(qemu_secret_sources)) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(call link_program,$$ORIGIN)
 
-# Reads XML first and loads the rest only for a domain with a record: no libkyok, no libvirt at link.
-$(BUILD)/libvirt-hook/kyok: $(call objects,$(hook_sources)) $(LIB)
+# Reads XML first and loads the worker only for a domain with a record: no libkyok, no libvirt at link.
+$(BUILD)/libvirt-hook/kyok: $(call objects,$(hook_sources)) $(BUILD)/libvirt-hook/kyok-hook.so
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(XML_LIBS) -ldl
+	$(Q)$(call link_hook,$$ORIGIN)
+
+$(BUILD)/libvirt-hook/kyok-hook.so: $(call objects,$(hook_worker_sources)) $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(call link_hook_worker,$$ORIGIN/..)
 
 # Against the distribution's nginx headers; elsewhere there is nothing to build against.
 .PHONY: nginx-module
@@ -146,6 +160,13 @@ $(BUILD)/install/kyok-qemu-secret: $(call objects,$(qemu_secret_sources)) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(call link_program,$(libdir))
 
+$(BUILD)/install/libvirt-hook/kyok: $(call objects,$(hook_sources)) FORCE
+	@mkdir -p $(@D)
+	$(Q)$(call link_hook,$(libdir))
+$(BUILD)/install/kyok-hook.so: $(call objects,$(hook_worker_sources)) $(LIB) FORCE
+	@mkdir -p $(@D)
+	$(Q)$(call link_hook_worker,$(libdir))
+
 # FILE=DIRECTORY, with =MODE where it is not 644; what install puts there, uninstall removes.
 folders = openssl-provider nginx-module libvirt-hook qemu-secret cli
 installed = $(LIB)=$(libdir)
@@ -159,7 +180,7 @@ ifneq ($(qemu_secret_sources),)
 installed += $(BUILD)/install/kyok-qemu-secret=$(bindir)=755
 endif
 ifneq ($(hook_sources),)
-installed += $(BUILD)/libvirt-hook/kyok=$(hookdir)=755
+installed += $(BUILD)/install/libvirt-hook/kyok=$(hookdir)=755 $(BUILD)/install/kyok-hook.so=$(libdir)
 endif
 installed += $(foreach f,$(wildcard $(BUILD)/nginx-module/*.so),$(f)=$(nginxdir))
 installed += $(foreach n,1 5 7 8,$(foreach f,$(wildcard $(folders:%=%/*.$(n))),$(f)=$(mandir)/man$(n)))
@@ -194,8 +215,12 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(lib_sources)
 faulty_objects = $(call objects,tests/support/faulty_control.c tests/support/faulty_profile.c)
 $(BUILD)/tests/support/faulty_module.so $(BUILD)/tests/support/faulty_tool $(BUILD)/tests/unit/faulty_test: $(faulty_objects)
 
-kmip_server_objects = $(call objects,$(filter-out %_tool.c,$(wildcard tests/support/kmip_server_*.c)))
-$(BUILD)/tests/support/kmip_server_tool: $(kmip_server_objects)
+# The hook's own pieces, without its main().
+$(BUILD)/tests/unit/hook_%: $(BUILD)/obj/tests/unit/hook_%.o $(call objects,$(lib_sources)) \
+		$(call objects,$(filter-out %/main.c,$(hook_sources)))
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIB_LIBS) $(XML_LIBS)
 
 $(BUILD)/tests/support/%_module.so: $(BUILD)/obj/tests/support/%_module.o
 	@mkdir -p $(@D)
@@ -224,6 +249,12 @@ $(BUILD)/tests/fuzz/%_fuzz: $(BUILD)/fuzz-obj/tests/fuzz/%_fuzz.o $(fuzz_objects
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIB_LIBS) $(XML_LIBS)
+
+# The hook's parser of domain XML stands outside the library.
+$(BUILD)/tests/fuzz/hook_%_fuzz: $(BUILD)/fuzz-obj/tests/fuzz/hook_%_fuzz.o $(BUILD)/fuzz-obj/libvirt-hook/domain.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(XML_LIBS)
 
 # Every test runs in tests/support/run_test.sh: a time limit, a log, an environment that is known.
 PROVE = BUILD=$(abspath $(BUILD)) prove --timer -e tests/support/run_test.sh

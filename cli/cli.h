@@ -23,6 +23,9 @@
 /* Every table of verbs, in the order of the help. */
 #define CLI_VERB_TABLES(TABLE)                                                                     \
     TABLE(cli_completion_verbs)                                                                    \
+    TABLE(cli_disk_create_verbs)                                                                   \
+    TABLE(cli_disk_recipients_verbs)                                                               \
+    TABLE(cli_disk_info_verbs)                                                                     \
     TABLE(cli_manual_verbs)
 
 struct cli;

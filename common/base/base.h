@@ -12,6 +12,7 @@
 #include "common/base/event.h"
 #include "common/base/key_types.h"
 #include "common/base/process.h"
+#include "common/base/public_key.h"
 #include "common/base/secret.h"
 
 /* The one place for the version. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/key_types.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 static const char *const key_type_names[] = {
@@ -51,4 +53,45 @@ enum kyok_hash kyok_hash_by_name(const char *name)
             return (enum kyok_hash)i;
     }
     return KYOK_HASH_NONE;
+}
+
+void kyok_key_info_clear(struct kyok_key_info *info)
+{
+    free(info->reference);
+    free(info->label);
+    free(info->id);
+    free(info->public_key);
+    free(info->certificate);
+    free(info->custodian);
+    memset(info, 0, sizeof(*info));
+}
+
+static bool copy_text(const char *text, char **copy)
+{
+    *copy = text == NULL ? NULL : strdup(text);
+    return text == NULL || *copy != NULL;
+}
+
+static bool copy_data(const uint8_t *data, size_t size, uint8_t **copy)
+{
+    *copy = data == NULL ? NULL : malloc(size + 1);
+    if (*copy != NULL)
+        memcpy(*copy, data, size);
+    return data == NULL || *copy != NULL;
+}
+
+bool kyok_key_info_copy(const struct kyok_key_info *info, struct kyok_key_info *copy)
+{
+    bool done;
+
+    *copy = *info;
+    done = copy_text(info->reference, &copy->reference);
+    done &= copy_text(info->label, &copy->label);
+    done &= copy_text(info->custodian, &copy->custodian);
+    done &= copy_data(info->id, info->id_size, &copy->id);
+    done &= copy_data(info->public_key, info->public_key_size, &copy->public_key);
+    done &= copy_data(info->certificate, info->certificate_size, &copy->certificate);
+    if (!done)
+        kyok_key_info_clear(copy);
+    return done;
 }

@@ -68,6 +68,8 @@ struct kyok_key_info {
     enum kyok_answer sensitive, always_sensitive, never_extractable, extractable, local;
     enum kyok_answer may_sign, may_decrypt, may_derive, may_wrap, may_unwrap, may_encrypt;
     enum kyok_answer always_authenticate;
+    bool has_check_value; /* secret keys: first bytes of an encrypted zero block */
+    uint8_t check_value[3];
 };
 
 enum kyok_sign_scheme {
@@ -124,5 +126,18 @@ struct kyok_generate_request {
     unsigned uses;        /* 0: the type's usual ones */
     struct kyok_bytes id; /* CKA_ID; empty: the reference's, else random */
 };
+
+/* One member (token) or endpoint (server) of a custodian, for status pages. */
+struct kyok_custodian_figures {
+    const char *custodian; /* group */
+    const char *member;
+    const char *state; /* "healthy", "down", "hung", "quarantined", "absent", "unused" */
+    uint64_t operations, failures, timeouts, failovers, logins, in_flight, sessions;
+    uint64_t latency[16]; /* bucket i: below 2^i * 0.25 ms; the last: all others */
+};
+/* Frees what the fields point to. */
+void kyok_key_info_clear(struct kyok_key_info *info);
+/* Deep; false (and *copy empty) when memory is short. */
+bool kyok_key_info_copy(const struct kyok_key_info *info, struct kyok_key_info *copy);
 
 #endif

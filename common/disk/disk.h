@@ -8,6 +8,7 @@
 #define KYOK_DISK_H
 
 #include "common/disk/luks.h"
+#include "common/disk/record.h"
 #include "common/disk/uuid.h"
 #include "common/disk/volume.h"
 

@@ -53,8 +53,8 @@ enum kyok_status kyok_luks_fill_slot(const struct kyok_luks *luks, unsigned slot
                                      struct kyok_bytes passphrase, struct kyok_bytes volume_key,
                                      uint8_t *material, const char *name, struct kyok_error *err);
 /* A new header (aes-xts-plain64, 512-bit key, sha256, given iterations, no active slot) and its
- * volume key. */
-enum kyok_status kyok_luks_new(struct kyok_luks *luks, uint32_t iterations,
+ * volume key. uuid NULL: a random one. */
+enum kyok_status kyok_luks_new(struct kyok_luks *luks, const char *uuid, uint32_t iterations,
                                struct kyok_secret **volume_key, struct kyok_error *err);
 
 #endif

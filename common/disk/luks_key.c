@@ -275,7 +275,7 @@ enum kyok_status kyok_luks_fill_slot(const struct kyok_luks *luks, unsigned slot
 #define NEW_FIRST_SLOT 8 /* sectors: 4 KiB, as cryptsetup lays it out */
 #define NEW_PAYLOAD 4096 /* sectors: 2 MiB */
 
-enum kyok_status kyok_luks_new(struct kyok_luks *luks, uint32_t iterations,
+enum kyok_status kyok_luks_new(struct kyok_luks *luks, const char *uuid, uint32_t iterations,
                                struct kyok_secret **volume_key, struct kyok_error *err)
 {
     *luks = (struct kyok_luks){.cipher = "aes",
@@ -291,7 +291,7 @@ enum kyok_status kyok_luks_new(struct kyok_luks *luks, uint32_t iterations,
     KYOK_AUTO_SECRET struct kyok_secret *key = kyok_secret_new(NEW_KEY_SIZE);
     if (!key || RAND_priv_bytes(kyok_secret_data(key), NEW_KEY_SIZE) != 1 ||
         RAND_bytes(luks->digest_salt, sizeof(luks->digest_salt)) != 1 ||
-        !kyok_uuid_random(luks->uuid) ||
+        !(uuid ? kyok_uuid_canonical(uuid, luks->uuid) : kyok_uuid_random(luks->uuid)) ||
         !derive(kyok_secret_bytes(key), luks->digest_salt, iterations, find_hash(luks),
                 luks->digest, sizeof(luks->digest)))
         return kyok_fail(err, KYOK_SYSTEM, NULL, "a LUKS volume key cannot be made");

@@ -278,7 +278,9 @@ enum kyok_status kyok_volume_create(int fd, const char *path, enum kyok_volume_f
 {
     KYOK_AUTO_SECRET struct kyok_secret *key = NULL;
     uint64_t start = 0;
-    KYOK_TRY(kyok_luks_new(luks, KYOK_VOLUME_ITERATIONS, &key, err));
+    char uuid[KYOK_UUID_TEXT];
+    memcpy(uuid, luks->uuid, sizeof(uuid));
+    KYOK_TRY(kyok_luks_new(luks, *uuid ? uuid : NULL, KYOK_VOLUME_ITERATIONS, &key, err));
     uint64_t payload = (uint64_t)luks->payload * KYOK_LUKS_SECTOR;
     if (format == KYOK_VOLUME_QCOW2)
         KYOK_TRY(write_qcow2(fd, path, size, payload, &start, err));

@@ -25,8 +25,7 @@ static const struct kyok_envelope_change *change_of(const struct changing *chang
     return NULL;
 }
 
-/* --- one layer's recipients
- * --------------------------------------------------------------------------- */
+/* --- one layer's recipients ------------------------------------------------------------------ */
 
 static bool is_removed(const struct kyok_envelope_change *change, const char *kid)
 {
@@ -112,9 +111,7 @@ static enum kyok_status change_recipients(const struct changing *changing,
     return KYOK_OK;
 }
 
-/* --- layers
- * -----------------------------------------------------------------------------------------------
- */
+/* --- layers ---------------------------------------------------------------------------------- */
 
 struct changed_layer {
     struct kyok_envelope *envelope; /* as now described */
@@ -223,8 +220,7 @@ enum kyok_status kyok_envelope_change_with(const struct kyok_keyholder *holder,
                : kyok_no_memory(err);
 }
 
-/* --- to a policy
- * -------------------------------------------------------------------------------------------- */
+/* --- to a policy ----------------------------------------------------------------------------- */
 
 /* What one layer must lose and gain to fit one clause. */
 struct difference {

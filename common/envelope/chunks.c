@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/envelope/chunks.h"
 #include "common/envelope/crypto.h"
-#include "common/envelope/descriptor.h"
 
 #include <openssl/err.h>
 #include <pthread.h>
@@ -49,8 +48,7 @@ struct direction {
     enum kyok_status (*write)(struct line *line, const struct chunk *chunk, struct kyok_error *err);
 };
 
-/* --- frame and nonce
- * ---------------------------------------------------------------------------------- */
+/* --- frame and nonce ------------------------------------------------------------------------- */
 
 static void put_u32(uint8_t *at, uint32_t value)
 {
@@ -87,8 +85,7 @@ static enum kyok_status cipher_failed(struct kyok_error *err)
     return kyok_fail(err, KYOK_SYSTEM, "OpenSSL", "AES-256-GCM failed on a chunk");
 }
 
-/* --- sealing
- * ------------------------------------------------------------------------------------------ */
+/* --- sealing --------------------------------------------------------------------------------- */
 
 static enum kyok_status read_text(struct line *line, struct chunk *chunk, struct kyok_error *err)
 {
@@ -97,7 +94,7 @@ static enum kyok_status read_text(struct line *line, struct chunk *chunk, struct
 
     if (ahead)
         text[0] = line->ahead;
-    KYOK_TRY(kyok_descriptor_read(line->job->in, text + ahead, line->full + 1 - ahead, &got, err));
+    KYOK_TRY(kyok_source_read(line->job->in, text + ahead, line->full + 1 - ahead, &got, err));
     chunk->size = got + ahead;
     chunk->last = chunk->size <= line->full;
     line->has_ahead = !chunk->last;
@@ -129,8 +126,7 @@ static enum kyok_status write_sealed(struct line *line, const struct chunk *chun
         err);
 }
 
-/* --- opening
- * ------------------------------------------------------------------------------------------ */
+/* --- opening --------------------------------------------------------------------------------- */
 
 static enum kyok_status cut(const struct chunk *chunk, struct kyok_error *err)
 {
@@ -143,7 +139,7 @@ static enum kyok_status read_frame(struct line *line, struct chunk *chunk, struc
     size_t got;
     uint32_t frame;
 
-    KYOK_TRY(kyok_descriptor_read(line->job->in, chunk->block, FRAME_SIZE, &got, err));
+    KYOK_TRY(kyok_source_read(line->job->in, chunk->block, FRAME_SIZE, &got, err));
     if (got < FRAME_SIZE)
         return cut(chunk, err);
     frame = get_u32(chunk->block);
@@ -162,13 +158,13 @@ static enum kyok_status read_sealed(struct line *line, struct chunk *chunk, stru
     size_t got;
 
     KYOK_TRY(read_frame(line, chunk, err));
-    KYOK_TRY(kyok_descriptor_read(line->job->in, text_of(chunk), chunk->size + KYOK_GCM_TAG_SIZE,
-                                  &got, err));
+    KYOK_TRY(kyok_source_read(line->job->in, text_of(chunk), chunk->size + KYOK_GCM_TAG_SIZE, &got,
+                              err));
     if (got < chunk->size + KYOK_GCM_TAG_SIZE)
         return cut(chunk, err);
     if (!chunk->last)
         return KYOK_OK;
-    KYOK_TRY(kyok_descriptor_read(line->job->in, &beyond, 1, &got, err));
+    KYOK_TRY(kyok_source_read(line->job->in, &beyond, 1, &got, err));
     if (got > 0)
         return kyok_fail(err, KYOK_TAMPERED, NULL, "bytes follow the stream's last chunk");
     return KYOK_OK;
@@ -200,8 +196,7 @@ static enum kyok_status write_text(struct line *line, const struct chunk *chunk,
 static const struct direction sealing = {1, read_text, seal_chunk, write_sealed};
 static const struct direction opening = {0, read_sealed, open_chunk, write_text};
 
-/* --- workers
- * ------------------------------------------------------------------------------------------ */
+/* --- workers --------------------------------------------------------------------------------- */
 
 static bool chunk_prepare(struct chunk *chunk, const struct line *line,
                           const struct kyok_crypto *crypto)

@@ -9,6 +9,7 @@
 #ifndef KYOK_ENVELOPE_CHUNKS_H
 #define KYOK_ENVELOPE_CHUNKS_H
 
+#include "common/envelope/descriptor.h"
 #include "common/envelope/envelope.h"
 
 #define KYOK_CHUNK_LOG2 18 /* what is written: 256 KiB */
@@ -25,7 +26,8 @@ struct kyok_chunk_key {
 };
 
 struct kyok_chunk_job {
-    int in, out;
+    struct kyok_source *in;
+    int out;
     const struct kyok_chunk_key *key;
     kyok_envelope_progress *progress;
     void *caller;

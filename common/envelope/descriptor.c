@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 /* True if the call is worth repeating; waits until a non-blocking descriptor is ready. */
@@ -16,18 +17,28 @@ static bool retry(int fd, short events)
            (poll(&ready, 1, -1) >= 0 || errno == EINTR);
 }
 
-enum kyok_status kyok_descriptor_read(int fd, uint8_t *data, size_t size, size_t *got,
-                                      struct kyok_error *err)
+static size_t take_begun(struct kyok_source *source, uint8_t *data, size_t size)
 {
-    *got = 0;
+    size_t taken = source->begun.size < size ? source->begun.size : size;
+
+    if (taken > 0)
+        memcpy(data, source->begun.data, taken);
+    source->begun = kyok_bytes(source->begun.data + taken, source->begun.size - taken);
+    return taken;
+}
+
+enum kyok_status kyok_source_read(struct kyok_source *source, uint8_t *data, size_t size,
+                                  size_t *got, struct kyok_error *err)
+{
+    *got = take_begun(source, data, size);
     while (*got < size) {
-        ssize_t count = read(fd, data + *got, size - *got);
+        ssize_t count = read(source->fd, data + *got, size - *got);
 
         if (count == 0)
             break;
         if (count > 0)
             *got += (size_t)count;
-        else if (!retry(fd, POLLIN))
+        else if (!retry(source->fd, POLLIN))
             return kyok_fail_errno(err, NULL, "reading the input failed");
     }
     return KYOK_OK;

@@ -5,9 +5,15 @@
 
 #include "common/base/base.h"
 
+/* A descriptor, and what was read from it before; consumed first. */
+struct kyok_source {
+    int fd;
+    struct kyok_bytes begun;
+};
+
 /* Reads until size bytes or the end; *got tells how many. */
-enum kyok_status kyok_descriptor_read(int fd, uint8_t *data, size_t size, size_t *got,
-                                      struct kyok_error *err);
+enum kyok_status kyok_source_read(struct kyok_source *source, uint8_t *data, size_t size,
+                                  size_t *got, struct kyok_error *err);
 enum kyok_status kyok_descriptor_write(int fd, struct kyok_bytes bytes, struct kyok_error *err);
 
 #endif

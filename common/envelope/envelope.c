@@ -8,8 +8,7 @@
 
 static const struct kyok_envelope_options no_options;
 
-/* --- one layer
- * ------------------------------------------------------------------------------------- */
+/* --- one layer ------------------------------------------------------------------------------- */
 
 enum kyok_status kyok_layer_open(const struct kyok_jwe *jwe, struct kyok_bytes cek,
                                  struct kyok_secret **plaintext, struct kyok_error *err)
@@ -52,8 +51,7 @@ enum kyok_status kyok_layer_seal(struct kyok_jwe *jwe, struct kyok_bytes cek,
                          jwe->ciphertext, jwe->tag, err);
 }
 
-/* --- sealing
- * --------------------------------------------------------------------------------------- */
+/* --- sealing --------------------------------------------------------------------------------- */
 
 static bool has_kid(const struct kyok_jwe_recipients *recipients, const char *kid)
 {
@@ -181,8 +179,7 @@ enum kyok_status kyok_envelope_seal_with(const struct kyok_keyholder *holder,
                                                                           : kyok_no_memory(err);
 }
 
-/* --- opening
- * --------------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------- */
 
 static bool same_layer(const struct kyok_envelope_layer *a, const struct kyok_envelope_layer *b)
 {

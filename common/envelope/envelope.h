@@ -50,7 +50,7 @@ enum kyok_envelope_content {
     KYOK_ENVELOPE_STREAM_KEY, /* the key of a stream's chunks */
 };
 
-/* Bytes done so far of a stream; called at most a few times a second's worth of work. */
+/* Bytes done so far of a stream, once per chunk; from another thread, but never two at once. */
 typedef void kyok_envelope_progress(void *caller, uint64_t done);
 
 /* All zero (or a NULL pointer) is the ordinary case. */
@@ -62,11 +62,11 @@ struct kyok_envelope_options {
     const struct kyok_reference *key;
     unsigned timeout_ms; /* for the whole call's waits on custodians; 0: each group's own timeout */
     kyok_envelope_progress *progress;
-    void *caller; /* for progress */
+    void *caller;            /* for progress */
+    struct kyok_bytes begun; /* streams: what the caller has read from the input already */
 };
 
-/* --- secrets ------------------------------------------------------------------------------------
- */
+/* --- secrets --------------------------------------------------------------------------------- */
 
 /* Seals secret to policy: one layer per clause (the first is outermost), its alternatives as
  * recipients. Every custodian named must answer (an RSA one only to give its public key). The
@@ -90,8 +90,7 @@ enum kyok_status kyok_envelope_open(struct kyok_context *context, struct kyok_by
                                     struct kyok_secret **secret, struct kyok_envelope **opened,
                                     struct kyok_error *err);
 
-/* --- reading without a custodian
- * ------------------------------------------------------------------- */
+/* --- reading without a custodian ------------------------------------------------------------- */
 
 struct kyok_envelope_recipient {
     enum kyok_envelope_algorithm algorithm;
@@ -130,8 +129,7 @@ enum kyok_status kyok_envelope_expect(const struct kyok_envelope_claims *claims,
                                       struct kyok_error *err);
 void kyok_envelope_free(struct kyok_envelope *envelope); /* NULL is allowed */
 
-/* --- other recipients, same secret
- * ---------------------------------------------------------------- */
+/* --- other recipients, same secret ----------------------------------------------------------- */
 
 /* One change to the alternatives of one layer. A kept recipient whose layer loses none is not
  * contacted; when one is removed, the layer gets a new content key and all that stay are. */
@@ -161,8 +159,7 @@ enum kyok_status kyok_envelope_rewrap(struct kyok_context *context, struct kyok_
                                       const struct kyok_envelope_options *options,
                                       struct kyok_buffer *rewrapped, struct kyok_error *err);
 
-/* --- streams
- * ----------------------------------------------------------------------------------------- */
+/* --- streams --------------------------------------------------------------------------------- */
 
 /* Seals in to out, both any kind of descriptor, in constant memory. */
 enum kyok_status kyok_stream_seal(struct kyok_context *context, const struct kyok_policy *policy,
@@ -189,8 +186,7 @@ enum kyok_status kyok_stream_read_envelope(int in, struct kyok_buffer *json,
 enum kyok_status kyok_stream_replace_envelope(int in, int out, struct kyok_bytes json,
                                               struct kyok_error *err);
 
-/* --- files that appear whole or not at all
- * --------------------------------------------------------- */
+/* --- files that appear whole or not at all --------------------------------------------------- */
 
 /* A temporary file beside path; it takes the name only on commit. */
 struct kyok_new_file {

@@ -44,8 +44,7 @@ void kyok_jwe_auto_free(struct kyok_jwe **jwe)
     kyok_jwe_free(*jwe);
 }
 
-/* --- writing
- * --------------------------------------------------------------------------------------- */
+/* --- writing --------------------------------------------------------------------------------- */
 
 static bool write_string(struct kyok_buffer *json, const char *text)
 {
@@ -188,8 +187,7 @@ enum kyok_status kyok_jwe_aad(const struct kyok_jwe *jwe, struct kyok_buffer *aa
     return KYOK_OK;
 }
 
-/* --- reading
- * --------------------------------------------------------------------------------------- */
+/* --- reading --------------------------------------------------------------------------------- */
 
 static enum kyok_status malformed(struct kyok_error *err, const char *what)
 {
@@ -380,8 +378,7 @@ static enum kyok_status read_recipients(const json_t *jwe, const json_t *header,
     return KYOK_OK;
 }
 
-/* --- reading the protected header
- * ------------------------------------------------------------------- */
+/* --- reading the protected header ------------------------------------------------------------ */
 
 static enum kyok_status read_name(const json_t *object, struct kyok_envelope_recipient *name,
                                   struct kyok_error *err)

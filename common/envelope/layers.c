@@ -11,8 +11,7 @@ enum kyok_status kyok_no_memory(struct kyok_error *err)
     return kyok_fail(err, KYOK_SYSTEM, NULL, "out of memory");
 }
 
-/* --- algorithms ----------------------------------------------------------------------------------
- */
+/* --- algorithms ------------------------------------------------------------------------------ */
 
 static const char *const algorithm_names[] = {
     [KYOK_ENVELOPE_AUTOMATIC] = "automatic",
@@ -34,8 +33,7 @@ enum kyok_envelope_algorithm kyok_envelope_algorithm_by_name(const char *name)
     return KYOK_ENVELOPE_AUTOMATIC;
 }
 
-/* --- claims
- * ---------------------------------------------------------------------------------------- */
+/* --- claims ---------------------------------------------------------------------------------- */
 
 #define USE_MAX 64
 #define OWNER_MAX 512
@@ -111,8 +109,7 @@ enum kyok_status kyok_envelope_expect(const struct kyok_envelope_claims *claims,
     return KYOK_OK;
 }
 
-/* --- recipients
- * ------------------------------------------------------------------------------------ */
+/* --- recipients ------------------------------------------------------------------------------ */
 
 void kyok_jwe_recipient_free(struct kyok_jwe_recipient *recipient)
 {
@@ -161,8 +158,7 @@ void kyok_jwe_recipients_free(struct kyok_jwe_recipients *recipients)
     *recipients = (struct kyok_jwe_recipients){0};
 }
 
-/* --- envelope
- * ---------------------------------------------------------------------------------------- */
+/* --- envelope -------------------------------------------------------------------------------- */
 
 enum kyok_status kyok_envelope_new(const struct kyok_envelope_claims *claims,
                                    enum kyok_envelope_content content,

@@ -30,8 +30,7 @@ struct attempt {
     size_t index;
 };
 
-/* --- failures
- * --------------------------------------------------------------------------------------- */
+/* --- failures -------------------------------------------------------------------------------- */
 
 /* What explains best why nothing opened: damage first, then what may pass by itself (a custodian
  * away: worth another try), then a refusal, last keys that this host does not know. */
@@ -65,8 +64,7 @@ static enum kyok_status all_failed(struct race *race, size_t count, struct kyok_
     return err->status;
 }
 
-/* --- the race's life
- * ---------------------------------------------------------------------------------- */
+/* --- the race's life ------------------------------------------------------------------------- */
 
 static struct race *race_new(void)
 {
@@ -105,8 +103,7 @@ static void race_auto_drop(struct race **race)
         race_drop(*race);
 }
 
-/* --- an attempt, in an executor thread
- * ----------------------------------------------------------------- */
+/* --- an attempt, in an executor thread ------------------------------------------------------- */
 
 static enum kyok_status attempt_run(void *body, struct kyok_error *err)
 {
@@ -148,8 +145,7 @@ static const struct kyok_job_type attempt_type = {
     .destroy = attempt_destroy,
 };
 
-/* --- lanes, one per custodian
- * --------------------------------------------------------------------------- */
+/* --- lanes, one per custodian ---------------------------------------------------------------- */
 
 struct named_lane {
     struct named_lane *next;
@@ -196,8 +192,7 @@ static struct kyok_lane *lane_for(const char *name)
     return lane_new(lanes, name);
 }
 
-/* --- the caller
- * ------------------------------------------------------------------------------------------ */
+/* --- the caller ------------------------------------------------------------------------------ */
 
 struct runners {
     const struct kyok_keyholder *holder;

@@ -26,8 +26,7 @@ bool kyok_stream_is(struct kyok_bytes start)
     return start.size >= sizeof(magic) && memcmp(start.data, magic, sizeof(magic)) == 0;
 }
 
-/* --- header
- * ------------------------------------------------------------------------------------------- */
+/* --- header ---------------------------------------------------------------------------------- */
 
 static enum kyok_status write_header(int out, struct kyok_bytes json, struct kyok_error *err)
 {
@@ -44,16 +43,17 @@ static enum kyok_status write_header(int out, struct kyok_bytes json, struct kyo
     return kyok_descriptor_write(out, kyok_buffer_bytes(&header), err);
 }
 
-static enum kyok_status read_whole(int in, uint8_t *data, size_t size, struct kyok_error *err)
+static enum kyok_status read_whole(struct kyok_source *in, uint8_t *data, size_t size,
+                                   struct kyok_error *err)
 {
     size_t got;
 
-    KYOK_TRY(kyok_descriptor_read(in, data, size, &got, err));
+    KYOK_TRY(kyok_source_read(in, data, size, &got, err));
     return got == size ? KYOK_OK
                        : kyok_fail(err, KYOK_INCOMPLETE, NULL, "the stream is cut in its envelope");
 }
 
-static enum kyok_status read_padding(int in, size_t size, struct kyok_error *err)
+static enum kyok_status read_padding(struct kyok_source *in, size_t size, struct kyok_error *err)
 {
     uint8_t padding[ALIGNMENT];
 
@@ -65,7 +65,8 @@ static enum kyok_status read_padding(int in, size_t size, struct kyok_error *err
     return KYOK_OK;
 }
 
-enum kyok_status kyok_stream_read_envelope(int in, struct kyok_buffer *json, struct kyok_error *err)
+static enum kyok_status read_envelope(struct kyok_source *in, struct kyok_buffer *json,
+                                      struct kyok_error *err)
 {
     uint8_t head[HEAD_SIZE];
     struct kyok_cursor cursor = kyok_cursor(kyok_bytes(head, sizeof(head)));
@@ -87,8 +88,14 @@ enum kyok_status kyok_stream_read_envelope(int in, struct kyok_buffer *json, str
     return read_padding(in, -(HEAD_SIZE + (size_t)size) % ALIGNMENT, err);
 }
 
-/* --- key
- * ---------------------------------------------------------------------------------------------- */
+enum kyok_status kyok_stream_read_envelope(int in, struct kyok_buffer *json, struct kyok_error *err)
+{
+    struct kyok_source source = {.fd = in};
+
+    return read_envelope(&source, json, err);
+}
+
+/* --- key ------------------------------------------------------------------------------------- */
 
 static enum kyok_status new_key(struct kyok_secret **secret, struct kyok_error *err)
 {
@@ -117,10 +124,15 @@ static enum kyok_status read_key(const struct kyok_secret *secret, struct kyok_c
     return KYOK_OK;
 }
 
-/* --- sealing and opening
- * ---------------------------------------------------------------------------------- */
+/* --- sealing and opening --------------------------------------------------------------------- */
 
-static struct kyok_chunk_job chunk_job(int in, int out, const struct kyok_chunk_key *key,
+static struct kyok_source source_of(int in, const struct kyok_envelope_options *options)
+{
+    return (struct kyok_source){in, options != NULL ? options->begun : (struct kyok_bytes){0}};
+}
+
+static struct kyok_chunk_job chunk_job(struct kyok_source *in, int out,
+                                       const struct kyok_chunk_key *key,
                                        const struct kyok_envelope_options *options)
 {
     return (struct kyok_chunk_job){in, out, key, options != NULL ? options->progress : NULL,
@@ -136,7 +148,8 @@ enum kyok_status kyok_stream_seal_with(const struct kyok_keyholder *holder,
     KYOK_AUTO_SECRET struct kyok_secret *secret = NULL;
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = {.limit = KYOK_ENVELOPE_MAX};
     struct kyok_chunk_key key;
-    struct kyok_chunk_job job = chunk_job(in, out, &key, options);
+    struct kyok_source source = source_of(in, options);
+    struct kyok_chunk_job job = chunk_job(&source, out, &key, options);
 
     KYOK_TRY(new_key(&secret, err));
     KYOK_TRY(read_key(secret, &key, err));
@@ -167,13 +180,14 @@ enum kyok_status kyok_stream_open_with(const struct kyok_keyholder *holder, int 
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = {.limit = KYOK_ENVELOPE_MAX};
     KYOK_CLEANUP(kyok_envelope_auto_free) struct kyok_envelope *envelope = NULL;
     struct kyok_chunk_key key;
-    struct kyok_chunk_job job = chunk_job(in, out, &key, options);
+    struct kyok_source source = source_of(in, options);
+    struct kyok_chunk_job job = chunk_job(&source, out, &key, options);
     uint64_t written = 0;
     enum kyok_status status;
 
     if (opened != NULL)
         *opened = NULL;
-    KYOK_TRY(kyok_stream_read_envelope(in, &json, err));
+    KYOK_TRY(read_envelope(&source, &json, err));
     KYOK_TRY(kyok_envelope_open_with(holder, kyok_buffer_bytes(&json), expected,
                                      KYOK_ENVELOPE_STREAM_KEY, options, &secret, &envelope, err));
     KYOK_TRY(read_key(secret, &key, err));
@@ -186,8 +200,7 @@ enum kyok_status kyok_stream_open_with(const struct kyok_keyholder *holder, int 
     return KYOK_OK;
 }
 
-/* --- another envelope for the same chunks
- * -------------------------------------------------------------------- */
+/* --- another envelope for the same chunks ---------------------------------------------------- */
 
 #define COPY_STEP ((size_t)1 << 30)
 #define COPY_BUFFER ((size_t)256 << 10)
@@ -196,12 +209,13 @@ static enum kyok_status copy_by_hand(int in, int out, struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer buffer = {0};
     uint8_t *room = kyok_buffer_reserve(&buffer, COPY_BUFFER);
+    struct kyok_source source = {.fd = in};
     size_t got = COPY_BUFFER;
 
     if (room == NULL)
         return kyok_no_memory(err);
     while (got == COPY_BUFFER) {
-        KYOK_TRY(kyok_descriptor_read(in, room, COPY_BUFFER, &got, err));
+        KYOK_TRY(kyok_source_read(&source, room, COPY_BUFFER, &got, err));
         KYOK_TRY(kyok_descriptor_write(out, kyok_bytes(room, got), err));
     }
     return KYOK_OK;

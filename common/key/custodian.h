@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Private to key/: what the key layer asks of a custodian. Each call is synchronous and may run in an
- * executor thread or directly in the caller; waiting is key.c's and work's business. One table per
- * kind: pkcs11_custodian.c, kmip_custodian.c.
+ * Private to key/: what the key layer asks of a custodian. Each call is synchronous and may run in
+ * an executor thread or directly in the caller; waiting is key.c's and work's business. One table
+ * per kind: pkcs11_custodian.c, kmip_custodian.c.
  */
 #ifndef KYOK_KEY_CUSTODIAN_H
 #define KYOK_KEY_CUSTODIAN_H
@@ -24,8 +24,9 @@ struct kyok_key {
 };
 
 struct kyok_custodian_ops {
-    /* Finds the one key that fits key->reference (private or secret), checks require, fills key->info
-     * (all strings on the heap; what is set already, such as a public half, must agree). */
+    /* Finds the one key that fits key->reference (private or secret), checks require, fills
+     * key->info (all strings on the heap; what is set already, such as a public half, must agree).
+     */
     enum kyok_status (*open)(struct kyok_key *key, struct kyok_deadline deadline,
                              struct kyok_error *err);
     /* Prepares a key whose public half is known, contacting nothing. */
@@ -69,14 +70,28 @@ struct kyok_custodian {
     bool isolate;
     void *own; /* struct kyok_group, struct kyok_kmip_group */
     struct kyok_custodian *next;
+    struct kyok_context *context; /* holds the custodian */
 };
 
 /* Makers; *config outlives the custodian (the context holds both). */
+/* pin: a reference's pin-value, taken; or NULL. */
 enum kyok_status kyok_pkcs11_custodian_new(const struct kyok_token_config *config,
+                                           struct kyok_secret *pin,
                                            struct kyok_custodian **custodian,
                                            struct kyok_error *err);
 enum kyok_status kyok_kmip_custodian_new(const struct kyok_kmip_config *config,
-                                         struct kyok_custodian **custodian,
-                                         struct kyok_error *err);
+                                         struct kyok_custodian **custodian, struct kyok_error *err);
+
+/* The custodians that a reference may mean, best first, at most room; none is an error. */
+enum kyok_status kyok_custodians_find(struct kyok_context *context,
+                                      const struct kyok_reference *reference,
+                                      struct kyok_custodian **found, size_t room, size_t *count,
+                                      struct kyok_deadline deadline, struct kyok_error *err);
+#define KYOK_CUSTODIANS_MOST 32
+
+/* This process's executor lane of a custodian; NULL: no memory. */
+struct kyok_lane *kyok_custodian_lane(const struct kyok_custodian *custodian);
+/* From now, by the custodian's timeout or the host's override. */
+struct kyok_deadline kyok_custodian_deadline(const struct kyok_custodian *custodian);
 
 #endif

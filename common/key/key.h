@@ -80,14 +80,11 @@ enum kyok_status kyok_key_generate(struct kyok_context *context,
 /* --- figures for status pages
  * ---------------------------------------------------------------------- */
 
-struct kyok_custodian_figures {
-    const char *custodian; /* group */
-    const char *member;
-    const char *state; /* "healthy", "down", "hung", "quarantined", "absent", "unused" */
-    uint64_t operations, failures, timeouts, failovers, logins, in_flight, sessions;
-    uint64_t latency[16]; /* bucket i: below 2^i * 0.25 ms; the last: all others */
-};
 typedef void kyok_figures_visitor(void *caller, const struct kyok_custodian_figures *figures);
-void kyok_custodian_figures(kyok_figures_visitor *visit, void *caller);
+void kyok_context_figures(struct kyok_context *context, kyok_figures_visitor *visit, void *caller);
+
+/* True in a thread that is inside a PKCS#11 module's function. A module may use this process's
+ * libcrypto, and must not be led back to kyok (SoftHSM would recurse for ever). */
+bool kyok_inside_custodian(void);
 
 #endif

@@ -41,6 +41,13 @@ void kyok_work_configure(const struct kyok_work_settings *settings)
     atomic_store(&work->timeout_ms, settings->timeout_ms);
 }
 
+unsigned kyok_work_timeout_ms(void)
+{
+    struct kyok_work *work = kyok_work_state();
+
+    return work == NULL ? 0 : atomic_load(&work->timeout_ms);
+}
+
 unsigned kyok_work_thread_limit(const struct kyok_work *work)
 {
     unsigned threads = atomic_load(&work->threads);

@@ -87,6 +87,8 @@ struct kyok_work_settings {
 #define KYOK_WORK_MAX_WRITTEN_OFF 16 /* hung threads that a lane replaces */
 
 void kyok_work_configure(const struct kyok_work_settings *settings);
+/* The timeout override in force; 0: none. */
+unsigned kyok_work_timeout_ms(void);
 
 #define KYOK_WORK_BUCKETS                                                                          \
     16 /* latency: bucket i counts jobs below 2^i * 0.25 ms, the last all others */

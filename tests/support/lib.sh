@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2120,SC2034
 # What every integration test stands on: TAP, a sandbox, servers that are gone afterwards, tokens,
 # configuration. Source it first; bash only; works as root and as anyone else.
 #
@@ -319,3 +319,47 @@ tls_get() {
 }
 
 now_ms() { perl -MTime::HiRes=time -e 'printf "%.0f\n", time * 1000'; }
+
+# --- an HSM with keys, and programs that sign ----------------------------------------------------
+
+# hsm_new [KEY...]: SoftHSM "soft" with the token "test", the faulty module "hsm" in front of it, the
+# keys (of the table below; default: ec), and [token test] in kyok.conf, openssl.cnf with kyok in it.
+# Lines for that section go to $HSM_LINES before.
+HSM_LINES=()
+declare -A HSM_TYPES=([rsa]=rsa:2048 [rsa4096]=rsa:4096 [ec]=EC:prime256v1 [ec384]=EC:secp384r1
+    [ec521]=EC:secp521r1 [ed]=EC:edwards25519)
+hsm_new() {
+    local key id=1
+    softhsm_new soft && softhsm_token soft test && faulty_new hsm soft || return 1
+    for key in "${@:-ec}"; do
+        token_key soft test "$key" "$(printf %02x $id)" "${HSM_TYPES[$key]}" || return 1
+        id=$((id + 1))
+    done
+    kyok_conf '[token test]' "module = $SANDBOX/hsm.so" 'uri = pkcs11:token=test' \
+        "pin-source = file:$(pin_file)" ${HSM_LINES[@]+"${HSM_LINES[@]}"}
+    openssl_conf
+}
+
+# reference KEY: a PEM key reference of a key of hsm_new, in the two-member form; prints its path.
+reference() {
+    "$KYOK" key reference "pkcs11:token=test;object=$1" -o "$SANDBOX/$1.key" >&2 && echo "$SANDBOX/$1.key"
+}
+
+# signer KEY: a process that signs when asked (tests/support/sign_tool); "signer_ask COMMAND" prints
+# its answer, within 60 s.
+signer() {
+    coproc SIGNER { exec "$SUPPORT/sign_tool" ask "$1" 2>"$SANDBOX/signer.err"; }
+    # shellcheck disable=SC2153
+    started+=("$SIGNER_PID")
+    exec {SIGNER_OUT}>&"${SIGNER[1]}" {SIGNER_IN}<&"${SIGNER[0]}"
+    local line
+    IFS= read -r -t 60 line <&"$SIGNER_IN" || line='no answer'
+    [ "$line" = ready ] || { diag "$line"; return 1; }
+}
+signer_ask() {
+    local line
+    echo "$*" >&"$SIGNER_OUT"
+    IFS= read -r -t 60 line <&"$SIGNER_IN" || line='no answer within 60 s'
+    echo "$line"
+}
+signer_end() { exec {SIGNER_OUT}>&- {SIGNER_IN}<&-; wait "$SIGNER_PID" 2>/dev/null; }

@@ -47,7 +47,7 @@ static int tear_down(void **state)
 static void make_as(const char *path, enum kyok_volume_format format, uint64_t size)
 {
     struct kyok_error err;
-    struct kyok_luks luks;
+    struct kyok_luks luks = {.uuid = ""};
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
     assert_true(fd >= 0);
     assert_int_equal(kyok_volume_create(fd, path, format, size, bytes_of(passphrase), &luks, &err),
@@ -306,7 +306,7 @@ static void broken_headers_are_refused(void **state)
     struct kyok_error err;
     struct kyok_luks luks;
     KYOK_AUTO_SECRET struct kyok_secret *key = NULL;
-    assert_int_equal(kyok_luks_new(&luks, 1000, &key, &err), KYOK_OK);
+    assert_int_equal(kyok_luks_new(&luks, NULL, 1000, &key, &err), KYOK_OK);
     luks.slots[0].active = true;
     luks.slots[0].iterations = 1000;
     uint8_t good[KYOK_LUKS_HEADER_SIZE], bad[KYOK_LUKS_HEADER_SIZE];
@@ -334,7 +334,7 @@ static void unknown_ciphers_are_named(void **state)
     struct kyok_error err;
     struct kyok_luks luks;
     KYOK_AUTO_SECRET struct kyok_secret *key = NULL, *found = NULL;
-    assert_int_equal(kyok_luks_new(&luks, 1000, &key, &err), KYOK_OK);
+    assert_int_equal(kyok_luks_new(&luks, NULL, 1000, &key, &err), KYOK_OK);
     luks.slots[0].iterations = 1000;
     strcpy(luks.cipher, "serpent");
     uint8_t *material = calloc(1, kyok_luks_material_size(&luks));

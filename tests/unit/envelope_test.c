@@ -116,8 +116,7 @@ static void assert_refused(struct kyok_bytes json, enum kyok_status status, cons
                  kyok_status_name(got), err.what);
 }
 
-/* --- round trips
- * ------------------------------------------------------------------------------------ */
+/* --- round trips ----------------------------------------------------------------------------- */
 
 static void every_policy_opens(void **state)
 {
@@ -223,8 +222,7 @@ static void the_empty_secret_opens(void **state)
     kyok_policy_free(policy);
 }
 
-/* --- claims
- * ------------------------------------------------------------------------------------------ */
+/* --- claims ---------------------------------------------------------------------------------- */
 
 static void other_claims_are_refused_unasked(void **state)
 {
@@ -295,8 +293,7 @@ static void a_stream_key_is_not_handed_out(void **state)
     assert_refused(kyok_buffer_bytes(&json), KYOK_REFUSED, "the key of a stream, not a secret");
 }
 
-/* --- damage
- * -------------------------------------------------------------------------------------------- */
+/* --- damage ---------------------------------------------------------------------------------- */
 
 static void every_changed_byte_is_refused(void **state)
 {
@@ -474,8 +471,7 @@ static void a_layer_of_another_envelope_is_refused(void **state)
     }
 }
 
-/* --- encodings
- * ------------------------------------------------------------------------------------------ */
+/* --- encodings ------------------------------------------------------------------------------- */
 
 /* Replaces the first occurrence of from. */
 static struct kyok_buffer edited(const struct kyok_buffer *json, const char *from, const char *to)
@@ -651,8 +647,7 @@ static void base64url_has_one_encoding(void **state)
     }
 }
 
-/* --- custodians away, refusing, hanging
- * ----------------------------------------------------------------- */
+/* --- custodians away, refusing, hanging ------------------------------------------------------ */
 
 static void each_of_all_must_consent(void **state)
 {
@@ -741,8 +736,7 @@ static void the_most_telling_failure_is_told(void **state)
     keys.keys[0].kid = A;
 }
 
-/* --- other recipients
- * -------------------------------------------------------------------------------------- */
+/* --- other recipients ------------------------------------------------------------------------ */
 
 static struct kyok_buffer changed(const struct kyok_buffer *json,
                                   const struct kyok_envelope_change *change)

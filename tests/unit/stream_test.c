@@ -45,8 +45,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* --- files in memory
- * ------------------------------------------------------------------------------------ */
+/* --- files in memory ------------------------------------------------------------------------- */
 
 static int file_of(const void *data, size_t size)
 {
@@ -128,8 +127,7 @@ static size_t header_size(const struct content *stream)
     return (12 + json + 4095) / 4096 * 4096;
 }
 
-/* --- round trips
- * ------------------------------------------------------------------------------------------ */
+/* --- round trips ----------------------------------------------------------------------------- */
 
 static void every_size_opens(void **state)
 {
@@ -249,9 +247,7 @@ static void damage_after_bytes_left_is_incomplete(void **state)
     free(stream.data);
 }
 
-/* --- damage
- * ------------------------------------------------------------------------------------------------
- */
+/* --- damage ---------------------------------------------------------------------------------- */
 
 static void every_changed_byte_is_refused(void **state)
 {
@@ -356,8 +352,7 @@ static void other_claims_write_nothing(void **state)
     free(out.data);
 }
 
-/* --- another envelope
- * ---------------------------------------------------------------------------------------- */
+/* --- another envelope ------------------------------------------------------------------------ */
 
 static void a_replaced_envelope_leaves_the_chunks(void **state)
 {
@@ -395,8 +390,7 @@ static void a_replaced_envelope_leaves_the_chunks(void **state)
     free(out.data);
 }
 
-/* --- files under a name
- * --------------------------------------------------------------------------------------- */
+/* --- files under a name ---------------------------------------------------------------------- */
 
 static size_t files_in(const char *folder)
 {

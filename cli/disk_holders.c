@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/disk_holders.h"
+#include "cli/vm.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static bool holds(const struct domain *domain, const char *luks_uuid)
+{
+    for (size_t i = 0; i < domain->record_count; i++)
+        if (!domain->records[i].vtpm && strcasecmp(domain->records[i].uuid, luks_uuid) == 0)
+            return true;
+    return false;
+}
+
+static bool xml_holds(const struct kyok_buffer *xml, const char *luks_uuid)
+{
+    struct domain domain;
+    char why[256];
+    if (xml->size == 0 ||
+        !domain_parse((const char *)xml->data, xml->size - 1, &domain, why, sizeof(why)))
+        return false;
+    bool found = holds(&domain, luks_uuid);
+    domain_free(&domain);
+    return found;
+}
+
+static enum kyok_status refuse(struct cli *cli, const char *vm, const char *what, const char *name,
+                               const char *remedy)
+{
+    kyok_fail(&cli->error, KYOK_REFUSED, vm,
+              "%s%s holds a copy of the record that cannot be changed", what, name);
+    return kyok_remedy(&cli->error, "%s", remedy);
+}
+
+static enum kyok_status check_saved(struct cli *cli, const char *vm, const char *luks_uuid)
+{
+    struct kyok_error none;
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer saved = {0};
+    if (vm_virsh(&saved, &none, "managedsave-dumpxml", "--domain", vm, NULL) == KYOK_OK &&
+        xml_holds(&saved, luks_uuid))
+        return refuse(cli, vm, "the managed save", "",
+                      "start the VM, or virsh managedsave-remove it, then run this again");
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer list = {0};
+    if (vm_virsh(&list, &none, "snapshot-list", "--domain", vm, "--name", NULL) != KYOK_OK)
+        return KYOK_OK;
+    char *rest = (char *)list.data, *name;
+    while (vm_next_line(&rest, &name)) {
+        KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer xml = {0};
+        if (vm_virsh(&xml, &none, "snapshot-dumpxml", "--domain", vm, "--snapshotname", name,
+                     NULL) == KYOK_OK &&
+            xml_holds(&xml, luks_uuid))
+            return refuse(cli, vm, "snapshot ", name, "delete the snapshot, then run this again");
+    }
+    return KYOK_OK;
+}
+
+static enum kyok_status add_holder(struct cli *cli, struct holders *holders, const char *vm,
+                                   const char *luks_uuid)
+{
+    struct domain domain;
+    KYOK_TRY(vm_domain(vm, false, &domain, &cli->error));
+    bool found = holds(&domain, luks_uuid);
+    domain_free(&domain);
+    if (!found)
+        return KYOK_OK;
+    if (holders->count == HOLDERS_MAX)
+        return kyok_fail(&cli->error, KYOK_INVALID, luks_uuid, "more than %d VMs hold the record",
+                         HOLDERS_MAX);
+    if (!kyok_uuid_canonical(vm, holders->vms[holders->count]))
+        return KYOK_OK;
+    holders->count++;
+    return check_saved(cli, vm, luks_uuid);
+}
+
+enum kyok_status holders_find(struct cli *cli, const struct disk *disk, struct holders *holders)
+{
+    holders->count = 0;
+    if (cli_option(cli, "--files-only") || !program_exists("virsh"))
+        return KYOK_OK;
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer list = {0};
+    enum kyok_status status = vm_virsh(&list, &cli->error, "list", "--all", "--uuid", NULL);
+    if (status != KYOK_OK)
+        return kyok_remedy(&cli->error,
+                           "start libvirtd, or --files-only if no VM here has a copy in "
+                           "its metadata");
+    char *rest = (char *)list.data, *vm;
+    while (vm_next_line(&rest, &vm))
+        KYOK_TRY(add_holder(cli, holders, vm, disk->volume.luks.uuid));
+    return KYOK_OK;
+}
+
+static enum kyok_status write_metadata(struct cli *cli, const struct disk *disk,
+                                       const struct holders *holders, bool pending,
+                                       struct kyok_bytes json)
+{
+    KYOK_AUTO_FREE char *text = json.data ? strndup((const char *)json.data, json.size) : NULL;
+    for (size_t i = 0; i < holders->count; i++)
+        KYOK_TRY(vm_metadata_record(holders->vms[i], disk->volume.luks.uuid, false, pending, text,
+                                    &cli->error));
+    return KYOK_OK;
+}
+
+enum kyok_status holders_write(struct cli *cli, const struct disk *disk,
+                               const struct holders *holders, bool pending, struct kyok_bytes json)
+{
+    KYOK_TRY(disk_write_record(cli, pending ? disk->pending : disk->record, json));
+    return write_metadata(cli, disk, holders, pending, json);
+}
+
+/* Metadata first: while the pending file exists a second run knows that this one did not end. */
+enum kyok_status holders_commit(struct cli *cli, const struct disk *disk,
+                                const struct holders *holders, struct kyok_bytes json)
+{
+    KYOK_TRY(write_metadata(cli, disk, holders, false, json));
+    KYOK_TRY(write_metadata(cli, disk, holders, true, kyok_bytes(NULL, 0)));
+    return disk_commit_record(cli, disk);
+}

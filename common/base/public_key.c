@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/public_key.h"
+
+#include <openssl/asn1t.h>
+#include <openssl/bn.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/objects.h>
+#include <openssl/x509.h>
+#include <string.h>
+
+/* PKCS#1 RSAPublicKey (RFC 8017 A.1.1). libcrypto's own type for it is deprecated in 3.0. */
+struct rsa_public_key {
+    ASN1_INTEGER *modulus;
+    ASN1_INTEGER *exponent;
+};
+typedef struct rsa_public_key RSA_PUBLIC_KEY;
+ASN1_SEQUENCE(RSA_PUBLIC_KEY) =
+    {
+        ASN1_SIMPLE(RSA_PUBLIC_KEY, modulus, ASN1_INTEGER),
+        ASN1_SIMPLE(RSA_PUBLIC_KEY, exponent, ASN1_INTEGER),
+} static_ASN1_SEQUENCE_END(RSA_PUBLIC_KEY)
+
+        static const struct curve {
+    enum kyok_key_type type;
+    unsigned bits;
+    int nid;
+    size_t point_size;
+    const char *name; /* PrintableString form (PKCS#11 3.0 curveName) */
+    uint8_t parameters[12];
+    size_t parameters_size;
+} curves[] = {
+    {KYOK_KEY_EC,
+     256,
+     NID_X9_62_prime256v1,
+     65,
+     "secp256r1",
+     {6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7},
+     10},
+    {KYOK_KEY_EC, 384, NID_secp384r1, 97, "secp384r1", {6, 5, 0x2b, 0x81, 4, 0, 0x22}, 7},
+    {KYOK_KEY_EC, 521, NID_secp521r1, 133, "secp521r1", {6, 5, 0x2b, 0x81, 4, 0, 0x23}, 7},
+    {KYOK_KEY_ED25519, 256, NID_ED25519, 32, "edwards25519", {6, 3, 0x2b, 0x65, 0x70}, 5},
+    {KYOK_KEY_ED448, 456, NID_ED448, 57, "edwards448", {6, 3, 0x2b, 0x65, 0x71}, 5},
+    {KYOK_KEY_X25519, 253, NID_X25519, 32, "curve25519", {6, 3, 0x2b, 0x65, 0x6e}, 5},
+    {KYOK_KEY_X448, 448, NID_X448, 56, "curve448", {6, 3, 0x2b, 0x65, 0x6f}, 5},
+};
+#define CURVE_COUNT (sizeof(curves) / sizeof(curves[0]))
+
+static const struct curve *curve_of(struct kyok_bytes parameters)
+{
+    for (size_t i = 0; i < CURVE_COUNT; i++) {
+        const struct curve *curve = &curves[i];
+
+        if (kyok_bytes_equal(parameters, kyok_bytes(curve->parameters, curve->parameters_size)))
+            return curve;
+        /* 0x13: PrintableString */
+        if (parameters.size > 2 && parameters.data[0] == 0x13 &&
+            parameters.data[1] == parameters.size - 2 &&
+            kyok_bytes_equal(kyok_bytes(parameters.data + 2, parameters.size - 2),
+                             kyok_bytes_of_text(curve->name)))
+            return curve;
+    }
+    return NULL;
+}
+
+/* Takes key; parameter types as in X509_ALGOR. */
+static bool append_spki(ASN1_OBJECT *algorithm, int parameter_type, void *parameter, uint8_t *key,
+                        int key_size, struct kyok_buffer *spki)
+{
+    X509_PUBKEY *info = X509_PUBKEY_new();
+    uint8_t *der = NULL;
+    int size = -1;
+    bool done = false;
+
+    if (info != NULL &&
+        X509_PUBKEY_set0_param(info, algorithm, parameter_type, parameter, key, key_size))
+        size = i2d_X509_PUBKEY(info, &der);
+    else
+        OPENSSL_free(key);
+    if (size > 0)
+        done = kyok_buffer_append(spki, der, (size_t)size);
+    OPENSSL_free(der);
+    X509_PUBKEY_free(info);
+    return done;
+}
+
+bool kyok_spki_from_rsa(struct kyok_bytes modulus, struct kyok_bytes exponent,
+                        struct kyok_buffer *spki)
+{
+    RSA_PUBLIC_KEY key = {NULL, NULL};
+    BIGNUM *n = BN_bin2bn(modulus.data, (int)modulus.size, NULL);
+    BIGNUM *e = BN_bin2bn(exponent.data, (int)exponent.size, NULL);
+    uint8_t *der = NULL;
+    bool done = false;
+    int size;
+
+    if (n != NULL && e != NULL && BN_num_bits(n) >= 512 && BN_num_bits(n) <= 16384 &&
+        !BN_is_zero(e)) {
+        key.modulus = BN_to_ASN1_INTEGER(n, NULL);
+        key.exponent = BN_to_ASN1_INTEGER(e, NULL);
+        size = key.modulus == NULL || key.exponent == NULL
+                   ? -1
+                   : ASN1_item_i2d((ASN1_VALUE *)&key, &der, ASN1_ITEM_rptr(RSA_PUBLIC_KEY));
+        if (size > 0)
+            done = append_spki(OBJ_nid2obj(NID_rsaEncryption), V_ASN1_NULL, NULL, der, size, spki);
+    }
+    ASN1_INTEGER_free(key.modulus);
+    ASN1_INTEGER_free(key.exponent);
+    BN_free(n);
+    BN_free(e);
+    return done;
+}
+
+bool kyok_spki_from_ec(struct kyok_bytes parameters, struct kyok_bytes point,
+                       struct kyok_buffer *spki)
+{
+    const struct curve *curve = curve_of(parameters);
+    uint8_t *key;
+
+    if (curve == NULL || point.size != curve->point_size ||
+        (curve->type == KYOK_KEY_EC && point.data[0] != 4))
+        return false;
+    key = OPENSSL_memdup(point.data, point.size);
+    if (key == NULL)
+        return false;
+    if (curve->type == KYOK_KEY_EC)
+        return append_spki(OBJ_nid2obj(NID_X9_62_id_ecPublicKey), V_ASN1_OBJECT,
+                           OBJ_nid2obj(curve->nid), key, (int)point.size, spki);
+    return append_spki(OBJ_nid2obj(curve->nid), V_ASN1_UNDEF, NULL, key, (int)point.size, spki);
+}
+
+static unsigned rsa_bits(const uint8_t *der, int size)
+{
+    RSA_PUBLIC_KEY *key =
+        (RSA_PUBLIC_KEY *)ASN1_item_d2i(NULL, &der, size, ASN1_ITEM_rptr(RSA_PUBLIC_KEY));
+    BIGNUM *n = key == NULL ? NULL : ASN1_INTEGER_to_BN(key->modulus, NULL);
+    unsigned bits = n == NULL ? 0 : (unsigned)BN_num_bits(n);
+
+    BN_free(n);
+    ASN1_item_free((ASN1_VALUE *)key, ASN1_ITEM_rptr(RSA_PUBLIC_KEY));
+    return bits;
+}
+
+static enum kyok_key_type algorithm_type(const X509_ALGOR *algorithm, const uint8_t *key, int size,
+                                         unsigned *bits)
+{
+    const ASN1_OBJECT *object, *named = NULL;
+    const void *parameter;
+    int nid, parameter_type;
+
+    X509_ALGOR_get0(&object, &parameter_type, &parameter, algorithm);
+    nid = OBJ_obj2nid(object);
+    if (nid == NID_rsaEncryption || nid == NID_rsassaPss) {
+        *bits = rsa_bits(key, size);
+        return *bits == 0 ? KYOK_KEY_UNKNOWN : KYOK_KEY_RSA;
+    }
+    if (nid == NID_X9_62_id_ecPublicKey) {
+        if (parameter_type != V_ASN1_OBJECT)
+            return KYOK_KEY_UNKNOWN;
+        named = parameter;
+        nid = OBJ_obj2nid(named);
+    }
+    for (size_t i = 0; i < CURVE_COUNT; i++) {
+        if (curves[i].nid == nid && (curves[i].type == KYOK_KEY_EC) == (named != NULL) &&
+            (size_t)size == curves[i].point_size) {
+            *bits = curves[i].bits;
+            return curves[i].type;
+        }
+    }
+    return KYOK_KEY_UNKNOWN;
+}
+
+enum kyok_key_type kyok_spki_type(struct kyok_bytes spki, unsigned *bits)
+{
+    const uint8_t *at = spki.data;
+    enum kyok_key_type type = KYOK_KEY_UNKNOWN;
+    X509_PUBKEY *info;
+    X509_ALGOR *algorithm;
+    const uint8_t *key;
+    int size;
+
+    ERR_set_mark();
+    info = spki.size > 65536 ? NULL : d2i_X509_PUBKEY(NULL, &at, (long)spki.size);
+    if (info != NULL && at == spki.data + spki.size &&
+        X509_PUBKEY_get0_param(NULL, &key, &size, &algorithm, info))
+        type = algorithm_type(algorithm, key, size, bits);
+    X509_PUBKEY_free(info);
+    ERR_pop_to_mark();
+    return type;
+}
+
+bool kyok_spki_from_certificate(struct kyok_bytes certificate, struct kyok_buffer *spki)
+{
+    const uint8_t *at = certificate.data;
+    uint8_t *der = NULL;
+    bool done = false;
+    X509 *x509;
+    int size;
+
+    ERR_set_mark();
+    x509 = certificate.size > 1 << 20 ? NULL : d2i_X509(NULL, &at, (long)certificate.size);
+    if (x509 != NULL) {
+        size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x509), &der);
+        done = size > 0 && kyok_buffer_append(spki, der, (size_t)size);
+        OPENSSL_free(der);
+    }
+    X509_free(x509);
+    ERR_pop_to_mark();
+    return done;
+}
+
+bool kyok_ec_parameters(enum kyok_key_type type, unsigned bits, struct kyok_bytes *parameters)
+{
+    for (size_t i = 0; i < CURVE_COUNT; i++) {
+        if (curves[i].type == type && (type != KYOK_KEY_EC || curves[i].bits == bits)) {
+            *parameters = kyok_bytes(curves[i].parameters, curves[i].parameters_size);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool kyok_ecdsa_der_from_raw(struct kyok_bytes raw, uint8_t *der, size_t *size)
+{
+    ECDSA_SIG *pair = ECDSA_SIG_new();
+    int half = (int)(raw.size / 2);
+    BIGNUM *r = BN_bin2bn(raw.data, half, NULL);
+    BIGNUM *s = BN_bin2bn(raw.data + half, half, NULL);
+    bool done = false;
+    int length;
+
+    if (pair != NULL && raw.size % 2 == 0 && raw.size > 0 && ECDSA_SIG_set0(pair, r, s)) {
+        length = i2d_ECDSA_SIG(pair, NULL);
+        if (length > 0 && (size_t)length <= *size) {
+            *size = (size_t)i2d_ECDSA_SIG(pair, &der);
+            done = true;
+        }
+    } else {
+        BN_free(r);
+        BN_free(s);
+    }
+    ECDSA_SIG_free(pair);
+    return done;
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/base/library_context.h"
+#include "common/pkcs11/live.h"
+
+#include <openssl/rand.h>
+#include <string.h>
+
+#define TEMPLATE_ROOM 20
+#define ID_SIZE 16
+
+struct template
+{
+    CK_ATTRIBUTE fields[TEMPLATE_ROOM];
+    CK_ULONG count;
+};
+
+static void put(struct template *template, CK_ATTRIBUTE_TYPE type, const void *value, size_t size)
+{
+    template->fields[template->count++] = (CK_ATTRIBUTE){type, (void *)value, size};
+}
+
+static void put_bool(struct template *template, CK_ATTRIBUTE_TYPE type, bool value)
+{
+    static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+
+    put(template, type, value ? &yes : &no, sizeof(CK_BBOOL));
+}
+
+static const struct generation {
+    enum kyok_key_type type;
+    CK_MECHANISM_TYPE mechanism;
+    CK_KEY_TYPE key_type;
+    unsigned uses; /* when the request names none */
+} generations[] = {
+    {KYOK_KEY_RSA, CKM_RSA_PKCS_KEY_PAIR_GEN, CKK_RSA, KYOK_USE_SIGN | KYOK_USE_DECRYPT},
+    {KYOK_KEY_EC, CKM_EC_KEY_PAIR_GEN, CKK_EC, KYOK_USE_SIGN | KYOK_USE_DERIVE},
+    {KYOK_KEY_ED25519, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, KYOK_USE_SIGN},
+    {KYOK_KEY_ED448, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, KYOK_USE_SIGN},
+    {KYOK_KEY_X25519, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, KYOK_USE_DERIVE},
+    {KYOK_KEY_X448, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, KYOK_USE_DERIVE},
+    {KYOK_KEY_AES, CKM_AES_KEY_GEN, CKK_AES, KYOK_USE_DECRYPT | KYOK_USE_WRAP},
+};
+
+struct generating {
+    const struct kyok_reference *reference;
+    const struct kyok_generate_request *request;
+    const struct generation *how;
+    unsigned uses;
+    uint8_t id[256];
+    size_t id_size;
+};
+
+/* --- templates: born private, sensitive, never extractable, on the token
+ * --------------------------- */
+
+static void put_common(struct template *template, const struct generating *g, bool private_object)
+{
+    put(template, CKA_KEY_TYPE, &g->how->key_type, sizeof(g->how->key_type));
+    put_bool(template, CKA_TOKEN, true);
+    put_bool(template, CKA_PRIVATE, private_object);
+    put(template, CKA_LABEL, g->reference->object, strlen(g->reference->object));
+    put(template, CKA_ID, g->id, g->id_size);
+}
+
+static void put_guard(struct template *template, const struct generating *g)
+{
+    put_bool(template, CKA_SENSITIVE, true);
+    put_bool(template, CKA_EXTRACTABLE, false);
+    put_bool(template, CKA_SIGN, (g->uses & KYOK_USE_SIGN) && g->request->type != KYOK_KEY_AES);
+    put_bool(template, CKA_DECRYPT, g->uses & KYOK_USE_DECRYPT);
+    put_bool(template, CKA_UNWRAP, g->uses & KYOK_USE_WRAP);
+    put_bool(template, CKA_DERIVE, g->uses & KYOK_USE_DERIVE);
+}
+
+static CK_RV generate_secret(const struct kyok_call *call, const struct generating *g)
+{
+    CK_MECHANISM mechanism = {g->how->mechanism, NULL, 0};
+    struct template template = {.count = 0};
+    CK_ULONG size = g->request->bits / 8;
+    CK_OBJECT_HANDLE object;
+
+    put_common(&template, g, true);
+    put_guard(&template, g);
+    put(&template, CKA_VALUE_LEN, &size, sizeof(size));
+    put_bool(&template, CKA_ENCRYPT, g->uses & KYOK_USE_DECRYPT);
+    put_bool(&template, CKA_WRAP, g->uses & KYOK_USE_WRAP);
+    return call->lease->f->C_GenerateKey(call->lease->handle, &mechanism, template.fields,
+                                         template.count, &object);
+}
+
+static CK_RV generate_pair(const struct kyok_call *call, const struct generating *g)
+{
+    static const CK_BYTE f4[] = {1, 0, 1};
+    CK_MECHANISM mechanism = {g->how->mechanism, NULL, 0};
+    struct template public_key = {.count = 0}, private_key = {.count = 0};
+    CK_ULONG bits = g->request->bits;
+    CK_OBJECT_HANDLE public_object, private_object;
+    struct kyok_bytes parameters;
+
+    put_common(&public_key, g, false);
+    put_common(&private_key, g, true);
+    put_guard(&private_key, g);
+    put_bool(&public_key, CKA_VERIFY, g->uses & KYOK_USE_SIGN);
+    if (g->request->type == KYOK_KEY_RSA) {
+        put(&public_key, CKA_MODULUS_BITS, &bits, sizeof(bits));
+        put(&public_key, CKA_PUBLIC_EXPONENT, f4, sizeof(f4));
+        put_bool(&public_key, CKA_ENCRYPT, g->uses & KYOK_USE_DECRYPT);
+        put_bool(&public_key, CKA_WRAP, g->uses & KYOK_USE_WRAP);
+    } else if (kyok_ec_parameters(g->request->type, g->request->bits, &parameters)) {
+        put(&public_key, CKA_EC_PARAMS, parameters.data, parameters.size);
+    } else {
+        return CKR_DOMAIN_PARAMS_INVALID;
+    }
+    return call->lease->f->C_GenerateKeyPair(call->lease->handle, &mechanism, public_key.fields,
+                                             public_key.count, private_key.fields,
+                                             private_key.count, &public_object, &private_object);
+}
+
+static CK_RV generate(const struct kyok_call *call, void *arg, struct kyok_error *err)
+{
+    const struct generating *g = arg;
+    bool secret = g->request->type == KYOK_KEY_AES;
+    CK_OBJECT_HANDLE found[1];
+    char text[128];
+    size_t count;
+    CK_RV rv = kyok_objects_find(call->lease, secret ? CKO_SECRET_KEY : CKO_PRIVATE_KEY,
+                                 g->reference->object, NULL, 0, found, 1, &count);
+
+    if (rv != CKR_OK)
+        return rv;
+    if (count > 0) {
+        kyok_fail(err, KYOK_REFUSED, g->reference->text, "%s already has a key of this name",
+                  kyok_token_text(call->lease->token, text, sizeof(text)));
+        kyok_remedy(err, "choose another object= name");
+        return CKR_OK;
+    }
+    return secret ? generate_secret(call, g) : generate_pair(call, g);
+}
+
+/* --- what may be asked
+ * ---------------------------------------------------------------------------------------- */
+
+static bool size_fits(const struct kyok_generate_request *request)
+{
+    struct kyok_bytes parameters;
+
+    if (request->type == KYOK_KEY_RSA)
+        return request->bits >= 2048 && request->bits <= 16384 && request->bits % 256 == 0;
+    if (request->type == KYOK_KEY_AES)
+        return request->bits == 128 || request->bits == 192 || request->bits == 256;
+    return kyok_ec_parameters(request->type, request->bits, &parameters);
+}
+
+static enum kyok_status prepare(struct generating *g, struct kyok_error *err)
+{
+    const struct kyok_reference *reference = g->reference;
+    struct kyok_bytes id = g->request->id;
+
+    for (size_t i = 0; i < sizeof(generations) / sizeof(generations[0]); i++) {
+        if (generations[i].type == g->request->type)
+            g->how = &generations[i];
+    }
+    if (g->how == NULL || !size_fits(g->request))
+        return kyok_fail(err, KYOK_INVALID, reference->text,
+                         "no key of this type and size can be generated");
+    if (reference->object == NULL) {
+        kyok_fail(err, KYOK_INVALID, reference->text, "the new key needs a name");
+        return kyok_remedy(err, "add object=NAME to the reference");
+    }
+    if (id.size == 0 && reference->has_id)
+        id = kyok_bytes(reference->id, reference->id_size);
+    if (id.size > sizeof(g->id))
+        return kyok_fail(err, KYOK_INVALID, reference->text, "the id is too long");
+    g->id_size = id.size == 0 ? ID_SIZE : id.size;
+    if (id.size > 0)
+        memcpy(g->id, id.data, id.size);
+    else if (RAND_bytes_ex(kyok_library_context(), g->id, ID_SIZE, 0) <= 0)
+        return kyok_fail(err, KYOK_SYSTEM, reference->text, "no randomness for an id");
+    g->uses = g->request->uses == 0 ? g->how->uses : g->request->uses;
+    return KYOK_OK;
+}
+
+enum kyok_status kyok_group_generate(struct kyok_group *group,
+                                     const struct kyok_reference *reference,
+                                     const struct kyok_generate_request *request,
+                                     struct kyok_deadline deadline, struct kyok_error *err)
+{
+    struct generating generating = {.reference = reference, .request = request};
+    struct kyok_plan plan = {.verb = "generate",
+                             .attempt = generate,
+                             .arg = &generating,
+                             .login = true,
+                             .write = true,
+                             .one_member = true,
+                             .reference = reference};
+    struct kyok_event event = {
+        .type = "create", .key = reference->text, .custodian = group->config->name};
+    enum kyok_status status = prepare(&generating, err);
+
+    if (status == KYOK_OK)
+        status = kyok_group_call(group, NULL, &plan, deadline, err);
+    event.result = kyok_status_name(status);
+    kyok_event_emit(&event);
+    return status;
+}

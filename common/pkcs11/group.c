@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/pkcs11/live.h"
+#include "common/pkcs11/state.h"
+
+#include <p11-kit/p11-kit.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AGAIN_NS INT64_C(1000000000)
+#define PROBE_MS 5000
+
+static _Atomic uint64_t last_serial;
+
+/* --- the definition
+ * ---------------------------------------------------------------------------------- */
+
+static enum kyok_status parse_uris(struct kyok_group *group, struct kyok_error *err)
+{
+    const struct kyok_token_config *config = group->config;
+
+    group->uris = calloc(config->uri_count + 1, sizeof(*group->uris));
+    if (group->uris == NULL)
+        return kyok_fail(err, KYOK_SYSTEM, config->name, "no memory");
+    for (; group->uri_count < config->uri_count; group->uri_count++)
+        KYOK_TRY(kyok_reference_parse(config->uris[group->uri_count], KYOK_FROM_CONFIGURATION, NULL,
+                                      &group->uris[group->uri_count], err));
+    return KYOK_OK;
+}
+
+enum kyok_status kyok_group_new(const struct kyok_token_config *config, struct kyok_secret *pin,
+                                struct kyok_group **group, struct kyok_error *err)
+{
+    struct kyok_group *fresh = calloc(1, sizeof(*fresh));
+
+    if (fresh == NULL) {
+        kyok_secret_free(pin);
+        return kyok_fail(err, KYOK_SYSTEM, config->name, "no memory");
+    }
+    fresh->config = config;
+    fresh->pin = pin;
+    fresh->serial = atomic_fetch_add(&last_serial, 1) + 1;
+    if (parse_uris(fresh, err) != KYOK_OK) {
+        kyok_group_free(fresh);
+        return err->status;
+    }
+    *group = fresh;
+    return KYOK_OK;
+}
+
+void kyok_group_free(struct kyok_group *group)
+{
+    struct kyok_rejected_pin *entry;
+    char **paths;
+
+    if (group == NULL)
+        return;
+    while ((entry = atomic_load(&group->rejected)) != NULL) {
+        atomic_store(&group->rejected, entry->next);
+        kyok_secret_free(entry->pin);
+        free(entry);
+    }
+    paths = atomic_load(&group->searched);
+    for (size_t i = 0; paths != NULL && paths[i] != NULL; i++)
+        free(paths[i]);
+    free(paths);
+    for (size_t i = 0; i < group->uri_count; i++)
+        kyok_reference_free(group->uris[i]);
+    free(group->uris);
+    kyok_secret_free(group->pin);
+    free(group);
+}
+
+void kyok_group_set_background(struct kyok_group *group, kyok_group_background *background,
+                               void *host)
+{
+    group->background_host = host;
+    group->background = background;
+}
+
+/* --- which group a reference means
+ * ------------------------------------------------------------------- */
+
+/* KYOK_YES: nothing asked or the same; KYOK_NO: another; KYOK_NOT_KNOWN: the URI does not say. */
+static enum kyok_answer compare(const char *asked, const char *said)
+{
+    if (asked == NULL)
+        return KYOK_YES;
+    if (said == NULL)
+        return KYOK_NOT_KNOWN;
+    return strcmp(asked, said) == 0 ? KYOK_YES : KYOK_NO;
+}
+
+static enum kyok_answer uri_fits(const struct kyok_reference *uri,
+                                 const struct kyok_reference *reference)
+{
+    const enum kyok_answer answers[] = {
+        compare(reference->token, uri->token),
+        compare(reference->serial, uri->serial),
+        compare(reference->model, uri->model),
+        compare(reference->manufacturer, uri->manufacturer),
+        compare(reference->slot_description, uri->slot_description),
+        compare(reference->slot_manufacturer, uri->slot_manufacturer),
+        compare(reference->library_description, uri->library_description),
+        compare(reference->library_manufacturer, uri->library_manufacturer),
+        reference->has_slot_id || reference->library_major >= 0 ? KYOK_NOT_KNOWN : KYOK_YES,
+    };
+    enum kyok_answer worst = KYOK_YES;
+
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        if (answers[i] == KYOK_NO)
+            return KYOK_NO;
+        if (answers[i] == KYOK_NOT_KNOWN)
+            worst = KYOK_NOT_KNOWN;
+    }
+    return worst;
+}
+
+enum kyok_answer kyok_group_fits(const struct kyok_group *group,
+                                 const struct kyok_reference *reference)
+{
+    enum kyok_answer best = group->uri_count == 0 ? KYOK_NOT_KNOWN : KYOK_NO;
+
+    for (size_t i = 0; i < group->uri_count && best != KYOK_YES; i++) {
+        enum kyok_answer answer = uri_fits(group->uris[i], reference);
+
+        if (answer != KYOK_NO)
+            best = answer;
+    }
+    return best;
+}
+
+/* --- this process's view
+ * ---------------------------------------------------------------------------- */
+
+struct kyok_live_group *kyok_group_live(struct kyok_group *group)
+{
+    struct kyok_pkcs11_state *state = kyok_pkcs11_state();
+    struct kyok_live_group *live;
+
+    if (state == NULL)
+        return NULL;
+    pthread_mutex_lock(&state->lock);
+    for (live = state->groups; live != NULL && live->group != group->serial;)
+        live = live->next;
+    if (live == NULL && (live = calloc(1, sizeof(*live))) != NULL) {
+        live->group = group->serial;
+        live->members = calloc(KYOK_GROUP_MEMBERS, sizeof(struct kyok_token *));
+        pthread_mutex_init(&live->lock, NULL);
+        live->next = state->groups;
+        state->groups = live;
+    }
+    pthread_mutex_unlock(&state->lock);
+    return live;
+}
+
+/* p11-kit is asked once, before any fork if possible: its lock may be held in a child. */
+static char **search_modules(void)
+{
+    CK_FUNCTION_LIST **list = p11_kit_modules_load(NULL, P11_KIT_MODULE_UNMANAGED);
+    size_t count = 0;
+    char **paths;
+
+    while (list != NULL && list[count] != NULL)
+        count++;
+    paths = calloc(count + 1, sizeof(*paths));
+    for (size_t i = 0, n = 0; paths != NULL && i < count; i++) {
+        char *path = p11_kit_module_get_filename(list[i]);
+
+        if (path != NULL)
+            paths[n++] = path;
+    }
+    if (list != NULL)
+        p11_kit_modules_release(list);
+    return paths;
+}
+
+static char *const *module_paths(struct kyok_group *group, char *one[2])
+{
+    char **known = atomic_load(&group->searched), **none = NULL;
+
+    if (group->config->module != NULL) {
+        one[0] = group->config->module;
+        one[1] = NULL;
+        return one;
+    }
+    if (known != NULL)
+        return known;
+    known = search_modules();
+    if (known == NULL || atomic_compare_exchange_strong(&group->searched, &none, known))
+        return known;
+    for (size_t i = 0; known[i] != NULL; i++)
+        free(known[i]);
+    free(known);
+    return none;
+}
+
+static bool is_member(const struct kyok_group *group, const struct kyok_token *token)
+{
+    if (group->uri_count == 0)
+        return true;
+    for (size_t i = 0; i < group->uri_count; i++) {
+        if (kyok_token_fits(token, group->uris[i]))
+            return true;
+    }
+    return false;
+}
+
+static void join(struct kyok_group *group, struct kyok_live_group *live, struct kyok_token *token)
+{
+    unsigned limit = group->config->sessions;
+
+    for (size_t i = 0; i < live->member_count; i++) {
+        if (live->members[i] == token)
+            return;
+    }
+    if (live->member_count == KYOK_GROUP_MEMBERS)
+        return;
+    live->members[live->member_count++] = token;
+    if (limit != 0 && (token->limit == 0 || limit < token->limit))
+        token->limit = limit;
+}
+
+static void join_all(struct kyok_group *group, struct kyok_live_group *live,
+                     struct kyok_module *module)
+{
+    pthread_mutex_lock(&live->lock);
+    pthread_mutex_lock(&module->lock);
+    for (struct kyok_token *token = module->tokens; token != NULL; token = token->next) {
+        if (token->present && is_member(group, token))
+            join(group, live, token);
+    }
+    pthread_mutex_unlock(&module->lock);
+    pthread_mutex_unlock(&live->lock);
+}
+
+static bool due(struct kyok_live_group *live, bool again)
+{
+    int64_t now = kyok_now_ns();
+    bool due;
+
+    pthread_mutex_lock(&live->lock);
+    due = live->member_count == 0 || (again && now - live->discovered_ns > AGAIN_NS);
+    if (due)
+        live->discovered_ns = now;
+    pthread_mutex_unlock(&live->lock);
+    return due;
+}
+
+enum kyok_status kyok_group_discover(struct kyok_group *group, bool again,
+                                     struct kyok_deadline deadline, struct kyok_error *err)
+{
+    struct kyok_live_group *live = kyok_group_live(group);
+    enum kyok_status status = KYOK_OK;
+    char *const *paths;
+    char *one[2];
+
+    if (live == NULL || live->members == NULL)
+        return kyok_fail(err, KYOK_SYSTEM, group->config->name, "no memory");
+    if (!due(live, again))
+        return KYOK_OK;
+    paths = module_paths(group, one);
+    for (size_t i = 0; paths != NULL && paths[i] != NULL; i++) {
+        struct kyok_module *module;
+
+        status = kyok_module_get(paths[i], group->config->init_args, &module, err);
+        if (status == KYOK_OK)
+            status = kyok_module_ready(module, true, deadline, err);
+        if (status == KYOK_OK)
+            join_all(group, live, module);
+        else if (group->config->module != NULL)
+            return status;
+    }
+    return KYOK_OK;
+}
+
+size_t kyok_group_members(struct kyok_group *group, const struct kyok_reference *reference,
+                          struct kyok_token **members, size_t room)
+{
+    struct kyok_live_group *live = kyok_group_live(group);
+    size_t count = 0;
+
+    if (live == NULL)
+        return 0;
+    pthread_mutex_lock(&live->lock);
+    for (size_t i = 0; i < live->member_count && count < room; i++) {
+        if (group->uri_count > 0 || reference == NULL ||
+            kyok_token_fits(live->members[i], reference))
+            members[count++] = live->members[i];
+    }
+    pthread_mutex_unlock(&live->lock);
+    return count;
+}
+
+enum kyok_status kyok_group_matches(struct kyok_group *group,
+                                    const struct kyok_reference *reference, bool *matches,
+                                    struct kyok_deadline deadline, struct kyok_error *err)
+{
+    struct kyok_token *members[KYOK_GROUP_MEMBERS];
+    size_t count;
+
+    *matches = false;
+    KYOK_TRY(kyok_group_discover(group, false, deadline, err));
+    count = kyok_group_members(group, NULL, members, KYOK_GROUP_MEMBERS);
+    for (size_t i = 0; i < count; i++)
+        *matches |= kyok_token_fits(members[i], reference);
+    return KYOK_OK;
+}
+
+/* --- members that are away
+ * ------------------------------------------------------------------------------ */
+
+static bool needs_probe(struct kyok_token *token)
+{
+    bool needs;
+
+    pthread_mutex_lock(&token->module->lock);
+    needs = token->health == KYOK_DOWN && kyok_now_ns() >= token->retry_ns;
+    pthread_mutex_unlock(&token->module->lock);
+    return needs;
+}
+
+static CK_RV nothing(const struct kyok_call *call, void *arg, struct kyok_error *err)
+{
+    CK_SESSION_INFO info;
+
+    (void)arg;
+    (void)err;
+    return call->lease->f->C_GetSessionInfo(call->lease->handle, &info);
+}
+
+/* Runs beside the callers: a lost member costs them nothing. */
+static void probe(void *arg)
+{
+    struct kyok_group *group = arg;
+    struct kyok_live_group *live = kyok_group_live(group);
+    struct kyok_plan plan = {.verb = "probe", .attempt = nothing, .login = true};
+    struct kyok_deadline deadline = kyok_deadline_in_ms(PROBE_MS);
+    struct kyok_token *members[KYOK_GROUP_MEMBERS];
+    struct kyok_error err;
+    bool next_member;
+    size_t count;
+
+    (void)kyok_group_discover(group, true, deadline, &err);
+    count = kyok_group_members(group, NULL, members, KYOK_GROUP_MEMBERS);
+    for (size_t i = 0; i < count; i++) {
+        if (needs_probe(members[i]))
+            (void)kyok_token_call(members[i], group, NULL, &plan, deadline, &next_member, &err);
+    }
+    pthread_mutex_lock(&live->lock);
+    live->probing = false;
+    pthread_mutex_unlock(&live->lock);
+}
+
+static bool someone_is_due(struct kyok_group *group, struct kyok_live_group *live)
+{
+    struct kyok_token *members[KYOK_GROUP_MEMBERS];
+    size_t count = kyok_group_members(group, NULL, members, KYOK_GROUP_MEMBERS);
+    bool due = count < group->uri_count && kyok_now_ns() - live->discovered_ns > AGAIN_NS;
+
+    for (size_t i = 0; i < count; i++)
+        due |= needs_probe(members[i]);
+    return due;
+}
+
+void kyok_group_look_after(struct kyok_group *group)
+{
+    struct kyok_live_group *live = kyok_group_live(group);
+    bool begin;
+
+    if (live == NULL || group->background == NULL || !someone_is_due(group, live))
+        return;
+    pthread_mutex_lock(&live->lock);
+    begin = !live->probing;
+    live->probing |= begin;
+    pthread_mutex_unlock(&live->lock);
+    if (begin)
+        group->background(group->background_host, probe, group);
+}
+
+/* --- figures
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static void fill_figures(struct kyok_group *group, struct kyok_token *token,
+                         struct kyok_custodian_figures *figures)
+{
+    pthread_mutex_lock(&token->module->lock);
+    *figures = (struct kyok_custodian_figures){
+        .custodian = group->config->name,
+        .member = token->label,
+        .state = kyok_token_hung(token, group->config->timeout_ms) ? "hung"
+                 : !token->present                                 ? "absent"
+                 : token->health == KYOK_DOWN                      ? "down"
+                                                                   : "healthy",
+        .operations = token->operations,
+        .failures = token->failures,
+        .timeouts = token->timeouts,
+        .failovers = token->failovers,
+        .logins = token->logins,
+        .in_flight = token->leased,
+        .sessions = token->open,
+    };
+    memcpy(figures->latency, token->latency, sizeof(token->latency));
+    pthread_mutex_unlock(&token->module->lock);
+}
+
+void kyok_group_figures(struct kyok_group *group, kyok_member_visitor *visit, void *caller)
+{
+    struct kyok_token *members[KYOK_GROUP_MEMBERS];
+    size_t count = kyok_group_members(group, NULL, members, KYOK_GROUP_MEMBERS);
+
+    for (size_t i = 0; i < count; i++) {
+        struct kyok_custodian_figures figures;
+
+        fill_figures(group, members[i], &figures);
+        visit(caller, &figures);
+    }
+}

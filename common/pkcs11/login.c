@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/pkcs11/live.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *source_of(const struct kyok_group *group)
+{
+    if (group->pin != NULL)
+        return "the reference's pin-value";
+    return group->config->pin_source == NULL ? "no PIN source" : group->config->pin_source;
+}
+
+/* --- PINs that were refused: kept so that none is tried twice, by children neither
+ * ---------------- */
+
+static bool was_rejected(struct kyok_group *group, const struct kyok_token *token,
+                         const struct kyok_secret *pin)
+{
+    const struct kyok_rejected_pin *entry = atomic_load(&group->rejected);
+
+    for (; entry != NULL; entry = entry->next) {
+        if (strcmp(entry->serial, token->serial) == 0 && strcmp(entry->label, token->label) == 0 &&
+            kyok_bytes_equal_secret(kyok_secret_bytes(entry->pin), kyok_secret_bytes(pin)))
+            return true;
+    }
+    return false;
+}
+
+static void remember_rejected(struct kyok_group *group, const struct kyok_token *token,
+                              const struct kyok_secret *pin)
+{
+    struct kyok_rejected_pin *entry = calloc(1, sizeof(*entry));
+
+    if (entry == NULL)
+        return;
+    entry->pin = kyok_secret_copy(kyok_secret_bytes(pin));
+    if (entry->pin == NULL) {
+        free(entry);
+        return;
+    }
+    strcpy(entry->serial, token->serial);
+    strcpy(entry->label, token->label);
+    entry->next = atomic_load(&group->rejected);
+    while (!atomic_compare_exchange_weak(&group->rejected, &entry->next, entry))
+        ;
+}
+
+/* --- one login
+ * -------------------------------------------------------------------------------------- */
+
+static enum kyok_status get_pin(struct kyok_group *group, const char *token,
+                                struct kyok_secret **pin, struct kyok_error *err)
+{
+    if (group->pin != NULL) {
+        *pin = kyok_secret_copy(kyok_secret_bytes(group->pin));
+        return *pin != NULL ? KYOK_OK : kyok_fail(err, KYOK_SYSTEM, token, "no memory");
+    }
+    if (group->config->pin_source == NULL) {
+        kyok_fail(err, KYOK_PIN, token, "a login is needed and no PIN source is configured");
+        return kyok_remedy(err, "set pin-source in [token %s]", group->config->name);
+    }
+    return kyok_pin_source_read(group->config->pin_source, pin, err);
+}
+
+static enum kyok_status refused(struct kyok_group *group, const struct kyok_token *token,
+                                const char *text, const struct kyok_secret *pin, CK_RV rv,
+                                struct kyok_error *err)
+{
+    kyok_rv_fail(err, rv, text, "login refused");
+    if (err->status == KYOK_PIN) {
+        snprintf(err->what, sizeof(err->what), "login refused; the PIN came from %s",
+                 source_of(group));
+        if (pin != NULL && rv != CKR_PIN_LOCKED)
+            remember_rejected(group, token, pin);
+        if (err->remedy[0] == '\0')
+            kyok_remedy(err, "correct it there: it is not tried again until it changes");
+    }
+    return err->status;
+}
+
+static enum kyok_status refuse_last_try(struct kyok_group *group, const char *text,
+                                        struct kyok_error *err)
+{
+    kyok_fail(err, KYOK_PIN, text, "only one try is left before the PIN locks; not using it");
+    return kyok_remedy(err, "log in once with the vendor's tool and the PIN in %s",
+                       source_of(group));
+}
+
+static enum kyok_status try_pin(struct kyok_lease *lease, struct kyok_group *group,
+                                const char *text, CK_RV *rv, struct kyok_error *err)
+{
+    KYOK_AUTO_SECRET struct kyok_secret *pin = NULL;
+    CK_TOKEN_INFO info;
+
+    *rv = lease->f->C_GetTokenInfo(lease->token->slot, &info);
+    if (*rv != CKR_OK)
+        return kyok_rv_fail(err, *rv, text, "C_GetTokenInfo failed");
+    if (!(info.flags & CKF_LOGIN_REQUIRED))
+        return KYOK_OK;
+    if (info.flags & CKF_USER_PIN_LOCKED)
+        return refused(group, lease->token, text, NULL, CKR_PIN_LOCKED, err);
+    if (!(info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) || group->pin != NULL ||
+        group->config->pin_source != NULL) {
+        KYOK_TRY(get_pin(group, text, &pin, err));
+        if (was_rejected(group, lease->token, pin)) {
+            kyok_fail(err, KYOK_PIN, text,
+                      "the PIN from %s was refused before and is not tried again",
+                      source_of(group));
+            return kyok_remedy(err, "correct it there");
+        }
+        if (info.flags & CKF_USER_PIN_FINAL_TRY)
+            return refuse_last_try(group, text, err);
+    }
+    *rv = lease->f->C_Login(lease->handle, CKU_USER, pin == NULL ? NULL : kyok_secret_data(pin),
+                            pin == NULL ? 0 : kyok_secret_size(pin));
+    if (*rv == CKR_USER_ALREADY_LOGGED_IN)
+        *rv = CKR_OK;
+    return *rv == CKR_OK ? KYOK_OK : refused(group, lease->token, text, pin, *rv, err);
+}
+
+static void tell(const struct kyok_group *group, const char *text, enum kyok_status status,
+                 const struct kyok_error *err)
+{
+    struct kyok_event event = {.type = "login",
+                               .custodian = group->config->name,
+                               .result = kyok_status_name(status),
+                               .detail = status == KYOK_OK ? text : err->what};
+
+    kyok_event_emit(&event);
+}
+
+enum kyok_status kyok_token_login(struct kyok_lease *lease, struct kyok_group *group,
+                                  struct kyok_deadline deadline, CK_RV *rv, struct kyok_error *err)
+{
+    struct kyok_token *token = lease->token;
+    enum kyok_status status;
+    bool waited = true;
+    char text[128];
+
+    kyok_token_text(token, text, sizeof(text));
+    while (token->login == KYOK_LOGGING_IN && waited)
+        waited = kyok_module_wait(token->module, &token->changed, deadline);
+    if (token->login == KYOK_LOGGED_IN)
+        return KYOK_OK;
+    if (!waited)
+        return kyok_fail(err, KYOK_TIMEOUT, text, "another thread's login does not end");
+    token->login = KYOK_LOGGING_IN;
+    token->logins++;
+    pthread_mutex_unlock(&token->module->lock);
+    status = try_pin(lease, group, text, rv, err);
+    tell(group, text, status, err);
+    pthread_mutex_lock(&token->module->lock);
+    /* A renewal in the meantime has made this login void. */
+    if (token->epoch == lease->epoch)
+        token->login = status == KYOK_OK ? KYOK_LOGGED_IN : KYOK_LOGGED_OUT;
+    pthread_cond_broadcast(&token->changed);
+    return status;
+}
+
+CK_RV kyok_context_login(const struct kyok_lease *lease, struct kyok_group *group)
+{
+    KYOK_AUTO_SECRET struct kyok_secret *pin = NULL;
+    struct kyok_error err;
+
+    if (lease->token->flags & CKF_PROTECTED_AUTHENTICATION_PATH)
+        return lease->f->C_Login(lease->handle, CKU_CONTEXT_SPECIFIC, NULL, 0);
+    if (get_pin(group, lease->token->label, &pin, &err) != KYOK_OK ||
+        was_rejected(group, lease->token, pin))
+        return CKR_PIN_INCORRECT;
+    return lease->f->C_Login(lease->handle, CKU_CONTEXT_SPECIFIC, kyok_secret_data(pin),
+                             kyok_secret_size(pin));
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to pkcs11/: requests as mechanisms with their parameters. */
+#ifndef KYOK_PKCS11_MECHANISM_H
+#define KYOK_PKCS11_MECHANISM_H
+
+#include "common/pkcs11/live.h"
+
+/* Parameters live beside the mechanism that points to them. */
+struct kyok_mechanism {
+    CK_MECHANISM mechanism;
+    union {
+        CK_RSA_PKCS_PSS_PARAMS pss;
+        CK_RSA_PKCS_OAEP_PARAMS oaep;
+        CK_GCM_PARAMS gcm;
+        CK_ECDH1_DERIVE_PARAMS ecdh;
+        struct kyok_eddsa_params eddsa;
+    } parameters;
+};
+
+/* What the token is given for a signature: the request's digest, or its DigestInfo. */
+struct kyok_sign_input {
+    uint8_t data[512];
+    struct kyok_bytes bytes;
+};
+
+enum kyok_status kyok_mechanism_sign(const struct kyok_sign_request *request, unsigned bits,
+                                     struct kyok_mechanism *mechanism,
+                                     struct kyok_sign_input *input, struct kyok_error *err);
+bool kyok_mechanism_oaep(const struct kyok_cipher_request *request,
+                         struct kyok_mechanism *mechanism);
+bool kyok_mechanism_gcm(const struct kyok_cipher_request *request,
+                        struct kyok_mechanism *mechanism);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pkcs11: modules, token groups, sessions, objects, mechanisms. The only code that calls C_*
+ * functions (PKCS#11 2.40; the 3.0 Edwards mechanisms). It never decides how a caller waits: every
+ * call here is synchronous, under a deadline that bounds all of kyok's own waiting.
+ */
+#ifndef KYOK_PKCS11_H
+#define KYOK_PKCS11_H
+
+#include "common/base/base.h"
+#include "common/config/config.h"
+
+/* The definition of a group of replica tokens: survives fork; its live state is per process. */
+struct kyok_group;
+/* One private or secret key in a group, and what must hold for it. Survives fork. */
+struct kyok_group_key;
+
+/* *config must outlive the group. pin may be NULL; else it is used instead of config->pin_source (a
+ * reference's pin-value), and is taken. */
+enum kyok_status kyok_group_new(const struct kyok_token_config *config, struct kyok_secret *pin,
+                                struct kyok_group **group, struct kyok_error *err);
+void kyok_group_free(struct kyok_group *group);
+
+/* Runs work(arg) soon on another thread: for probing members that are away. */
+typedef void kyok_group_background(void *host, void (*work)(void *arg), void *arg);
+void kyok_group_set_background(struct kyok_group *group, kyok_group_background *background,
+                               void *host);
+
+/* Whether reference's token, slot and library attributes mean this group: KYOK_YES and KYOK_NO by
+ * the group's own URIs, KYOK_NOT_KNOWN when only its tokens can tell. Contacts nothing. */
+enum kyok_answer kyok_group_fits(const struct kyok_group *group,
+                                 const struct kyok_reference *reference);
+/* True when reference's token, slot and library attributes fit a present member. */
+enum kyok_status kyok_group_matches(struct kyok_group *group,
+                                    const struct kyok_reference *reference, bool *matches,
+                                    struct kyok_deadline deadline, struct kyok_error *err);
+
+/* Finds the key, on the first member that has it, and fills info. expected: the public half that it
+ * must have, or empty. */
+enum kyok_status kyok_group_key_open(struct kyok_group *group,
+                                     const struct kyok_reference *reference,
+                                     struct kyok_bytes expected, struct kyok_key_info *info,
+                                     struct kyok_group_key **key, struct kyok_deadline deadline,
+                                     struct kyok_error *err);
+/* The same without contact: public_key is believed until first use. */
+enum kyok_status kyok_group_key_defer(struct kyok_group *group,
+                                      const struct kyok_reference *reference,
+                                      struct kyok_bytes public_key, struct kyok_group_key **key,
+                                      struct kyok_error *err);
+void kyok_group_key_free(struct kyok_group_key *key);
+/* Every reachable member: present, require met, same public half or check value. */
+enum kyok_status kyok_group_key_check(struct kyok_group_key *key, struct kyok_deadline deadline,
+                                      struct kyok_error *err);
+
+enum kyok_status kyok_group_sign(struct kyok_group_key *key,
+                                 const struct kyok_sign_request *request, uint8_t *signature,
+                                 size_t *size, struct kyok_deadline deadline,
+                                 struct kyok_error *err);
+enum kyok_status kyok_group_decrypt(struct kyok_group_key *key,
+                                    const struct kyok_cipher_request *request,
+                                    struct kyok_secret **output, struct kyok_deadline deadline,
+                                    struct kyok_error *err);
+enum kyok_status kyok_group_encrypt(struct kyok_group_key *key, struct kyok_cipher_request *request,
+                                    struct kyok_buffer *output, struct kyok_deadline deadline,
+                                    struct kyok_error *err);
+enum kyok_status kyok_group_derive(struct kyok_group_key *key, struct kyok_bytes peer,
+                                   struct kyok_secret **secret, struct kyok_deadline deadline,
+                                   struct kyok_error *err);
+enum kyok_status kyok_group_random(struct kyok_group *group, uint8_t *data, size_t size,
+                                   struct kyok_deadline deadline, struct kyok_error *err);
+enum kyok_status kyok_group_generate(struct kyok_group *group,
+                                     const struct kyok_reference *reference,
+                                     const struct kyok_generate_request *request,
+                                     struct kyok_deadline deadline, struct kyok_error *err);
+
+typedef bool kyok_object_visitor(void *caller, const struct kyok_key_info *info);
+/* Objects of the first healthy member that fit reference. */
+enum kyok_status kyok_group_list(struct kyok_group *group, const struct kyok_reference *reference,
+                                 bool login, kyok_object_visitor *visit, void *caller,
+                                 struct kyok_deadline deadline, struct kyok_error *err);
+
+typedef void kyok_member_visitor(void *caller, const struct kyok_custodian_figures *figures);
+void kyok_group_figures(struct kyok_group *group, kyok_member_visitor *visit, void *caller);
+
+/* True in a thread that is inside a module's function: a module that uses this process's libcrypto
+ * must not be led back to kyok. */
+bool kyok_inside_module(void);
+
+#endif

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/pkcs11/live.h"
+
+#include <stdlib.h>
+
+/* How long a limit learnt from CKR_SESSION_COUNT is believed before more sessions are tried. */
+#define FULL_NS INT64_C(2000000000)
+#define FOREIGN_WAIT_MS 50
+
+static unsigned limit_of(struct kyok_token *token)
+{
+    if (token->full_until_ns != 0 && kyok_now_ns() > token->full_until_ns) {
+        token->full_until_ns = 0;
+        token->own_limit = 0;
+    }
+    if (token->limit != 0 && (token->own_limit == 0 || token->limit < token->own_limit))
+        return token->limit;
+    return token->own_limit;
+}
+
+static void append_leased(struct kyok_token *token, struct kyok_session *session)
+{
+    session->since_ns = kyok_now_ns();
+    session->next = NULL;
+    session->previous = token->newest;
+    if (token->newest != NULL)
+        token->newest->next = session;
+    else
+        token->oldest = session;
+    token->newest = session;
+    token->leased++;
+}
+
+static void remove_leased(struct kyok_token *token, struct kyok_session *session)
+{
+    if (session->previous != NULL)
+        session->previous->next = session->next;
+    else
+        token->oldest = session->next;
+    if (session->next != NULL)
+        session->next->previous = session->previous;
+    else
+        token->newest = session->previous;
+    token->leased--;
+}
+
+/* Under the lock: an idle session, or room for one more (handle 0), waiting for either. */
+static enum kyok_status take(struct kyok_token *token, struct kyok_deadline deadline,
+                             struct kyok_session **taken, struct kyok_error *err)
+{
+    char text[128];
+    unsigned limit;
+
+    for (;;) {
+        if ((*taken = token->idle) != NULL) {
+            token->idle = (*taken)->next;
+            break;
+        }
+        limit = limit_of(token);
+        if (limit == 0 || token->open < limit) {
+            *taken = calloc(1, sizeof(**taken));
+            if (*taken == NULL)
+                return kyok_fail(err, KYOK_SYSTEM, NULL, "no memory");
+            token->open++;
+            break;
+        }
+        if (!kyok_module_wait(token->module, &token->changed, deadline)) {
+            kyok_fail(err, KYOK_BUSY, kyok_token_text(token, text, sizeof(text)),
+                      "no session became free: all %u are in use", token->open);
+            return kyok_remedy(err, "raise sessions in the [token] section, or the token's limit");
+        }
+    }
+    append_leased(token, *taken);
+    return KYOK_OK;
+}
+
+/* Gives back without the session living on. */
+static void drop(struct kyok_token *token, struct kyok_session *session)
+{
+    remove_leased(token, session);
+    token->open--;
+    free(session);
+    pthread_cond_signal(&token->changed);
+}
+
+/* The token has fewer sessions than it told: learn that, and wait for one of ours; with none of
+ * ours open other processes hold them all, and only time can tell. */
+static bool wait_for_room(struct kyok_token *token, struct kyok_deadline deadline)
+{
+    struct kyok_deadline pause = kyok_deadline_in_ms(FOREIGN_WAIT_MS);
+
+    if (token->open > 0) {
+        token->own_limit = token->open;
+        token->full_until_ns = kyok_now_ns() + FULL_NS;
+        return !kyok_deadline_passed(deadline);
+    }
+    kyok_module_wait(token->module, &token->changed, kyok_deadline_sooner(pause, deadline));
+    return !kyok_deadline_passed(deadline);
+}
+
+static enum kyok_status open_failed(struct kyok_token *token, CK_RV rv, struct kyok_error *err)
+{
+    char text[128];
+
+    return kyok_rv_fail(err, rv, kyok_token_text(token, text, sizeof(text)),
+                        "cannot open a session");
+}
+
+/* Opens the leased session if it is new; lock held on entry and return. CKR_SESSION_COUNT drops it.
+ */
+static enum kyok_status ensure_open(struct kyok_lease *lease, CK_RV *rv, struct kyok_error *err)
+{
+    struct kyok_token *token = lease->token;
+    CK_SLOT_ID slot = token->slot;
+
+    *rv = CKR_OK;
+    if (lease->session->handle != 0)
+        return KYOK_OK;
+    lease->session->epoch = token->epoch;
+    pthread_mutex_unlock(&token->module->lock);
+    *rv = lease->f->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
+                                  &lease->session->handle);
+    if (*rv == CKR_TOKEN_WRITE_PROTECTED)
+        *rv =
+            lease->f->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &lease->session->handle);
+    pthread_mutex_lock(&token->module->lock);
+    if (*rv == CKR_OK)
+        return KYOK_OK;
+    drop(token, lease->session);
+    lease->session = NULL;
+    return open_failed(token, *rv, err);
+}
+
+static enum kyok_status obtain(struct kyok_lease *lease, struct kyok_deadline deadline, CK_RV *rv,
+                               struct kyok_error *err)
+{
+    enum kyok_status status;
+
+    do {
+        KYOK_TRY(take(lease->token, deadline, &lease->session, err));
+        status = ensure_open(lease, rv, err);
+    } while (status != KYOK_OK && *rv == CKR_SESSION_COUNT &&
+             wait_for_room(lease->token, deadline));
+    return status;
+}
+
+enum kyok_status kyok_session_lease(struct kyok_token *token, struct kyok_group *group, bool login,
+                                    struct kyok_deadline deadline, struct kyok_lease *lease,
+                                    CK_RV *rv, struct kyok_error *err)
+{
+    enum kyok_status status;
+
+    *rv = CKR_OK;
+    *lease = (struct kyok_lease){.token = token, .f = token->module->f};
+    KYOK_TRY(kyok_module_ready(token->module, false, deadline, err));
+    if (!kyok_module_enter(token->module, &lease->guard, deadline))
+        return kyok_fail(err, KYOK_TIMEOUT, token->module->path, "the module is being restarted");
+    pthread_mutex_lock(&token->module->lock);
+    lease->module_epoch = token->module->epoch;
+    status = obtain(lease, deadline, rv, err);
+    if (status == KYOK_OK) {
+        lease->epoch = lease->session->epoch;
+        lease->handle = lease->session->handle;
+        if (login && token->login != KYOK_LOGGED_IN)
+            status = kyok_token_login(lease, group, deadline, rv, err);
+    } else {
+        lease->epoch = token->epoch;
+    }
+    pthread_mutex_unlock(&token->module->lock);
+    if (status != KYOK_OK)
+        kyok_session_release(lease, *rv);
+    return status;
+}
+
+/* After these the session may hold an active operation, or is gone. */
+static bool is_spoiled(CK_RV rv)
+{
+    return rv != CKR_OK && rv != CKR_KEY_HANDLE_INVALID && rv != CKR_MECHANISM_INVALID &&
+           rv != CKR_USER_NOT_LOGGED_IN;
+}
+
+static void count(struct kyok_token *token, const struct kyok_session *session)
+{
+    int64_t quarters = (kyok_now_ns() - session->since_ns) / 250000;
+    unsigned bucket = 0;
+
+    while (bucket < KYOK_LATENCY_BUCKETS - 1 && quarters >= INT64_C(1) << bucket)
+        bucket++;
+    token->latency[bucket]++;
+    token->operations++;
+    if (token->health != KYOK_HEALTHY)
+        kyok_token_up(token);
+}
+
+void kyok_session_release(struct kyok_lease *lease, CK_RV rv)
+{
+    struct kyok_token *token = lease->token;
+    struct kyok_session *session = lease->session;
+    CK_SESSION_HANDLE close = 0;
+
+    if (session != NULL) {
+        /* A stale handle may by now be the number of a session of another thread. */
+        if (is_spoiled(rv) && kyok_rv_rung(rv) < KYOK_RUNG_SESSION)
+            close = session->handle;
+        if (close != 0)
+            (void)lease->f->C_CloseSession(close);
+        pthread_mutex_lock(&token->module->lock);
+        if (rv == CKR_OK)
+            count(token, session);
+        if (session->epoch != token->epoch || is_spoiled(rv) || session->handle == 0) {
+            drop(token, session);
+        } else {
+            remove_leased(token, session);
+            session->next = token->idle;
+            token->idle = session;
+            pthread_cond_signal(&token->changed);
+        }
+        pthread_mutex_unlock(&token->module->lock);
+    }
+    lease->session = NULL;
+    kyok_module_leave(&lease->guard);
+}

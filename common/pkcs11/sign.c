@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/pkcs11/mechanism.h"
+
+#include <string.h>
+
+struct signing {
+    struct kyok_mechanism mechanism;
+    struct kyok_sign_input input;
+    bool ecdsa;
+    size_t order_size;
+    uint8_t *signature;
+    size_t room, size;
+};
+
+static enum kyok_status accept_signature(struct signing *signing, const uint8_t *raw, size_t size,
+                                         struct kyok_error *err)
+{
+    signing->size = signing->room;
+    if (signing->ecdsa) {
+        if (size == 2 * signing->order_size &&
+            kyok_ecdsa_der_from_raw(kyok_bytes(raw, size), signing->signature, &signing->size))
+            return KYOK_OK;
+        return kyok_fail(err, KYOK_FAULT, NULL, "the token gave %zu bytes for an ECDSA signature",
+                         size);
+    }
+    if (size > signing->room)
+        return kyok_fail(err, KYOK_FAULT, NULL, "no room for a signature of %zu bytes", size);
+    memcpy(signing->signature, raw, size);
+    signing->size = size;
+    return KYOK_OK;
+}
+
+static CK_RV sign(const struct kyok_call *call, void *arg, struct kyok_error *err)
+{
+    struct signing *signing = arg;
+    const struct kyok_lease *lease = call->lease;
+    uint8_t raw[2048];
+    CK_ULONG size = sizeof(raw);
+    CK_RV rv = lease->f->C_SignInit(lease->handle, &signing->mechanism.mechanism, call->object);
+
+    if (rv == CKR_OK && call->key->always_authenticate)
+        rv = kyok_context_login(lease, call->group);
+    if (rv == CKR_OK)
+        rv = lease->f->C_Sign(lease->handle, (CK_BYTE *)signing->input.bytes.data,
+                              signing->input.bytes.size, raw, &size);
+    if (rv != CKR_OK)
+        return rv;
+    if (size > sizeof(raw))
+        return CKR_GENERAL_ERROR; /* a token that claims more than there was room for */
+    accept_signature(signing, raw, size, err);
+    return CKR_OK;
+}
+
+enum kyok_status kyok_group_sign(struct kyok_group_key *key,
+                                 const struct kyok_sign_request *request, uint8_t *signature,
+                                 size_t *size, struct kyok_deadline deadline,
+                                 struct kyok_error *err)
+{
+    struct signing signing = {.ecdsa = request->scheme == KYOK_SIGN_ECDSA,
+                              .order_size = (key->bits + 7) / 8,
+                              .signature = signature,
+                              .room = *size};
+    struct kyok_plan plan = {.verb = "sign", .attempt = sign, .arg = &signing, .login = true};
+
+    KYOK_TRY(kyok_mechanism_sign(request, key->bits, &signing.mechanism, &signing.input, err));
+    KYOK_TRY(kyok_group_call(key->group, key, &plan, deadline, err));
+    *size = signing.size;
+    return KYOK_OK;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/pkcs11/live.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BACKOFF_FIRST_MS 250
+#define BACKOFF_MOST_MS 15000
+#define NS_PER_MS INT64_C(1000000)
+
+/* PKCS#11 texts are blank-padded and not terminated. */
+static void copy_padded(char *to, const CK_UTF8CHAR *from, size_t size)
+{
+    while (size > 0 && (from[size - 1] == ' ' || from[size - 1] == '\0'))
+        size--;
+    memcpy(to, from, size);
+    to[size] = '\0';
+}
+
+bool kyok_token_same(const struct kyok_token *token, const CK_TOKEN_INFO *info)
+{
+    char label[33], serial[17], model[17], manufacturer[33];
+
+    copy_padded(label, info->label, sizeof(info->label));
+    copy_padded(serial, info->serialNumber, sizeof(info->serialNumber));
+    copy_padded(model, info->model, sizeof(info->model));
+    copy_padded(manufacturer, info->manufacturerID, sizeof(info->manufacturerID));
+    return strcmp(label, token->label) == 0 && strcmp(serial, token->serial) == 0 &&
+           strcmp(model, token->model) == 0 && strcmp(manufacturer, token->manufacturer) == 0;
+}
+
+struct kyok_token *kyok_token_new(struct kyok_module *module, const CK_TOKEN_INFO *info)
+{
+    struct kyok_token *token = calloc(1, sizeof(*token));
+
+    if (token == NULL)
+        return NULL;
+    token->module = module;
+    token->epoch = 1;
+    copy_padded(token->label, info->label, sizeof(info->label));
+    copy_padded(token->serial, info->serialNumber, sizeof(info->serialNumber));
+    copy_padded(token->model, info->model, sizeof(info->model));
+    copy_padded(token->manufacturer, info->manufacturerID, sizeof(info->manufacturerID));
+    return token;
+}
+
+void kyok_token_update(struct kyok_token *token, CK_SLOT_ID slot, const CK_TOKEN_INFO *info,
+                       const CK_SLOT_INFO *slot_info)
+{
+    /* 0 and all-ones both mean "no limit told" (CK_EFFECTIVELY_INFINITE, CK_UNAVAILABLE_...). */
+    bool told = info->ulMaxSessionCount != 0 &&
+                info->ulMaxSessionCount != CK_UNAVAILABLE_INFORMATION &&
+                info->ulMaxSessionCount < 1U << 20;
+
+    token->own_limit = told ? (unsigned)info->ulMaxSessionCount : 0;
+    token->full_until_ns = 0;
+    token->slot = slot;
+    token->flags = info->flags;
+    token->present = true;
+    copy_padded(token->slot_description, slot_info->slotDescription,
+                sizeof(slot_info->slotDescription));
+    copy_padded(token->slot_manufacturer, slot_info->manufacturerID,
+                sizeof(slot_info->manufacturerID));
+}
+
+static bool text_fits(const char *wanted, const char *is)
+{
+    return wanted == NULL || strcmp(wanted, is) == 0;
+}
+
+static bool library_fits(const CK_INFO *info, const struct kyok_reference *reference)
+{
+    char description[33], manufacturer[33];
+
+    copy_padded(description, info->libraryDescription, sizeof(info->libraryDescription));
+    copy_padded(manufacturer, info->manufacturerID, sizeof(info->manufacturerID));
+    return text_fits(reference->library_description, description) &&
+           text_fits(reference->library_manufacturer, manufacturer) &&
+           (reference->library_major < 0 ||
+            reference->library_major == info->libraryVersion.major) &&
+           (reference->library_minor < 0 || reference->library_minor == info->libraryVersion.minor);
+}
+
+bool kyok_token_fits(const struct kyok_token *token, const struct kyok_reference *reference)
+{
+    return text_fits(reference->token, token->label) &&
+           text_fits(reference->serial, token->serial) &&
+           text_fits(reference->model, token->model) &&
+           text_fits(reference->manufacturer, token->manufacturer) &&
+           text_fits(reference->slot_description, token->slot_description) &&
+           text_fits(reference->slot_manufacturer, token->slot_manufacturer) &&
+           (!reference->has_slot_id || reference->slot_id == token->slot) &&
+           library_fits(&token->module->info, reference);
+}
+
+void kyok_token_renew(struct kyok_token *token, uint64_t seen_epoch)
+{
+    struct kyok_session *session;
+
+    if (token->epoch != seen_epoch)
+        return; /* another thread renewed it since */
+    token->epoch++;
+    token->login = KYOK_LOGGED_OUT;
+    while ((session = token->idle) != NULL) {
+        token->idle = session->next;
+        token->open--;
+        free(session);
+    }
+    pthread_cond_broadcast(&token->changed);
+}
+
+void kyok_token_down(struct kyok_token *token)
+{
+    unsigned backoff = token->backoff_ms == 0 ? BACKOFF_FIRST_MS : token->backoff_ms * 2;
+
+    token->backoff_ms = backoff > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : backoff;
+    token->retry_ns = kyok_now_ns() + token->backoff_ms * NS_PER_MS;
+    token->health = KYOK_DOWN;
+    token->failures++;
+}
+
+void kyok_token_up(struct kyok_token *token)
+{
+    token->health = KYOK_HEALTHY;
+    token->backoff_ms = 0;
+    token->retry_ns = 0;
+}
+
+bool kyok_token_hung(const struct kyok_token *token, unsigned timeout_ms)
+{
+    return token->oldest != NULL &&
+           kyok_now_ns() - token->oldest->since_ns > (int64_t)timeout_ms * NS_PER_MS;
+}
+
+const char *kyok_token_text(const struct kyok_token *token, char *text, size_t size)
+{
+    snprintf(text, size, "token \"%s\" (%s)", token->label, token->module->path);
+    return text;
+}
+
+/* --- handles: open addressing by key serial; entries are never removed
+ * ---------------------------- */
+
+static struct kyok_handle *probe(struct kyok_handle *handles, size_t room, uint64_t key)
+{
+    size_t i = (size_t)(key * UINT64_C(0x9e3779b97f4a7c15)) & (room - 1);
+
+    while (handles[i].key != 0 && handles[i].key != key)
+        i = (i + 1) & (room - 1);
+    return &handles[i];
+}
+
+static bool grow(struct kyok_token *token)
+{
+    size_t room = token->handle_room == 0 ? 64 : token->handle_room * 2;
+    struct kyok_handle *fresh = calloc(room, sizeof(*fresh));
+
+    if (fresh == NULL)
+        return false;
+    for (size_t i = 0; i < token->handle_room; i++) {
+        if (token->handles[i].key != 0)
+            *probe(fresh, room, token->handles[i].key) = token->handles[i];
+    }
+    free(token->handles);
+    token->handles = fresh;
+    token->handle_room = room;
+    return true;
+}
+
+struct kyok_handle *kyok_token_handle(struct kyok_token *token, uint64_t key, bool add)
+{
+    struct kyok_handle *handle;
+
+    if (add && token->handle_count * 2 >= token->handle_room && !grow(token))
+        return NULL;
+    if (token->handle_room == 0)
+        return NULL;
+    handle = probe(token->handles, token->handle_room, key);
+    if (handle->key == key)
+        return handle;
+    if (!add)
+        return NULL;
+    handle->key = key;
+    token->handle_count++;
+    return handle;
+}

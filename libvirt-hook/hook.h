@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libvirt-hook: gives libvirt the passphrases of a VM's encrypted disks for the moment of its
+ * start. The program (main, domain, supervise) reads the XML and holds the deadline with libxml2
+ * alone; the worker, a shared object with libkyok and libvirt behind it, is loaded for a domain
+ * with a record. It uses libvirt's secret driver only, never a domain's, and never overwrites a
+ * secret of others.
+ */
+#ifndef KYOK_HOOK_HOOK_H
+#define KYOK_HOOK_HOOK_H
+
+#include "libvirt-hook/domain.h"
+
+#include <stdint.h>
+
+#define HOOK_CONFIG "/etc/kyok/libvirt-hook.conf"
+#define HOOK_RUN "/run/kyok"
+/* SECRET-UUID.VM-UUID files: this VM is starting, or was unlocked, and needs the secret. */
+#define HOOK_STARTING HOOK_RUN "/starting"
+#define HOOK_HELD HOOK_RUN "/held"
+/* While it exists libvirtd is starting up with preloaded secrets, and answers nobody. */
+#define HOOK_PRELOADED HOOK_RUN "/preloaded"
+/* VM-UUID files: kyok vm lock. */
+#define HOOK_LOCKED "/etc/kyok/locked"
+#define HOOK_STORE "/etc/kyok/vm"
+#define HOOK_WORKER "kyok-hook.so"
+#define HOOK_TIMEOUT_MS 3000
+/* A mark whose hook was killed is swept after this. */
+#define HOOK_SWEEP_SECONDS 50
+
+enum hook_action { HOOK_NOTHING, HOOK_PREPARE, HOOK_RELEASE, HOOK_SWEEP };
+
+/* In memory shared with the supervisor: what to say if the deadline passes. */
+struct hook_progress {
+    char doing[512];
+    char remedy[256];
+};
+
+struct hook_request {
+    enum hook_action action;
+    const struct domain *domain; /* NULL for a sweep */
+    unsigned timeout_ms;
+    struct hook_progress *progress;
+};
+
+/* The worker's one symbol, "kyok_hook_work". Messages go to standard error; returns the exit code.
+ */
+typedef int hook_worker(const struct hook_request *request);
+#define HOOK_WORKER_SYMBOL "kyok_hook_work"
+
+/* Runs work in a child, relays its standard error, and ends it at the deadline: whatever a module
+ * or libvirt does, this returns. 0, or 1 with one message on standard error. */
+int hook_supervise(const struct hook_request *request, hook_worker *work);
+
+/* "timeout = 3s" out of HOOK_CONFIG; HOOK_TIMEOUT_MS without the file, false for a wrong line. */
+bool hook_read_timeout(const char *path, unsigned *timeout_ms);
+
+/* Has this domain a record somewhere, as far as can be told without reading an image? */
+bool hook_may_have_record(const struct domain *domain);
+/* Is a mark of this VM in HOOK_STARTING? */
+bool hook_has_mark(const char *vm_uuid);
+
+#endif

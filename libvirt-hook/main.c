@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libvirt calls: kyok VM OPERATION SUB-OPERATION EXTRA, the domain's XML on standard input. */
+#include "libvirt-hook/hook.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define HOOK_VERSION "kyok libvirt hook, interface 1"
+
+/* What libvirt tells and what kyok does then; everything else ends at once. */
+static const struct {
+    const char *operation, *step;
+    enum hook_action action;
+} moments[] = {
+    {"prepare", "begin", HOOK_PREPARE}, /* the only one before libvirt looks for disk secrets */
+    {"started", "begin", HOOK_RELEASE}, /* QEMU has them, the vTPM too */
+    {"release", "end", HOOK_RELEASE},   /* also after a failed start */
+};
+
+static enum hook_action action_of(const char *operation, const char *step)
+{
+    for (size_t i = 0; i < sizeof(moments) / sizeof(moments[0]); i++)
+        if (strcmp(moments[i].operation, operation) == 0 && strcmp(moments[i].step, step) == 0)
+            return moments[i].action;
+    return HOOK_NOTHING;
+}
+
+/* One more byte than is allowed, so that too much is seen as such. */
+static char *read_input(size_t *size)
+{
+    char *text = NULL;
+    size_t room = 0;
+    struct pollfd input = {.fd = 0, .events = POLLIN};
+    for (*size = 0; *size <= DOMAIN_XML_MAX;) {
+        if (*size == room) {
+            room = room ? room * 2 : 65536;
+            char *grown = realloc(text, room);
+            if (!grown)
+                break;
+            text = grown;
+        }
+        if (poll(&input, 1, HOOK_TIMEOUT_MS) <= 0)
+            break;
+        ssize_t got = read(0, text + *size, room - *size);
+        if (got == 0)
+            return text;
+        if (got < 0 && errno != EINTR)
+            break;
+        *size += got > 0 ? (size_t)got : 0;
+    }
+    if (*size > DOMAIN_XML_MAX)
+        return text;
+    free(text);
+    return NULL;
+}
+
+static int load_and_work(const struct hook_request *request)
+{
+    void *library = dlopen(HOOK_WORKER, RTLD_NOW | RTLD_LOCAL);
+    hook_worker *work = NULL;
+    if (library)
+        *(void **)&work = dlsym(library, HOOK_WORKER_SYMBOL);
+    if (!work) {
+        fprintf(stderr, "kyok: %s cannot be loaded: %s; install kyok again\n", HOOK_WORKER,
+                dlerror());
+        return 1;
+    }
+    return work(request);
+}
+
+static int work_on(enum hook_action action, const struct domain *domain)
+{
+    struct hook_request request = {.action = action, .domain = domain};
+    if (!hook_read_timeout(HOOK_CONFIG, &request.timeout_ms)) {
+        fprintf(stderr, "kyok: %s: expected lines \"timeout = 3s\" (100ms to 60s)\n", HOOK_CONFIG);
+        return 1;
+    }
+    return hook_supervise(&request, load_and_work);
+}
+
+static int handle(enum hook_action action, const char *vm)
+{
+    struct domain domain;
+    char why[256];
+    size_t size;
+    char *xml = read_input(&size);
+    if (!xml || !domain_parse(xml, size, &domain, why, sizeof(why))) {
+        fprintf(stderr, "kyok: VM %s: %s\n", vm, xml ? why : "the domain's XML cannot be read");
+        free(xml);
+        /* Nothing to take back can be told from XML that cannot be read. */
+        return action == HOOK_PREPARE ? 1 : 0;
+    }
+    free(xml);
+    bool needed = action == HOOK_PREPARE ? hook_may_have_record(&domain)
+                                         : hook_has_mark(domain.uuid ? domain.uuid : "");
+    int result = needed ? work_on(action, &domain) : 0;
+    domain_free(&domain);
+    return result;
+}
+
+/* --- the guard: one process per host that sweeps marks whose hooks were killed --- */
+
+/* Seconds until the oldest mark is to be swept; -1: there is none. */
+static long next_sweep(void)
+{
+    long soonest = -1;
+    DIR *folder = opendir(HOOK_STARTING);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        struct stat status;
+        if (entry->d_name[0] == '.' || fstatat(dirfd(folder), entry->d_name, &status, 0) != 0)
+            continue;
+        long left = (long)(status.st_mtime + HOOK_SWEEP_SECONDS - time(NULL));
+        left = left < 0 ? 0 : left > HOOK_SWEEP_SECONDS ? HOOK_SWEEP_SECONDS : left;
+        if (soonest < 0 || left < soonest)
+            soonest = left;
+    }
+    if (folder)
+        closedir(folder);
+    return soonest;
+}
+
+/* Under HOOK_RUN/lock, as marks are made: who makes one either sees this guard's lock or starts
+ * another guard. */
+static bool may_end(int guard)
+{
+    int lock = open(HOOK_RUN "/lock", O_RDWR | O_CLOEXEC);
+    bool end = lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0 && next_sweep() < 0;
+    if (end)
+        close(guard);
+    if (lock >= 0)
+        close(lock);
+    return end;
+}
+
+static int stand_guard(void)
+{
+    int guard = open(HOOK_RUN "/guard", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (guard < 0 || flock(guard, LOCK_EX | LOCK_NB) != 0)
+        return 0;
+    while (!may_end(guard)) {
+        long left = next_sweep();
+        struct timespec wait = {.tv_sec = left > 0 ? left + 1 : 1};
+        nanosleep(&wait, NULL);
+        if (next_sweep() == 0)
+            work_on(HOOK_SWEEP, NULL);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--version") == 0)
+        return puts(HOOK_VERSION) < 0;
+    if (argc == 2 && strcmp(argv[1], "--guard") == 0)
+        return stand_guard();
+    if (argc == 2 && strcmp(argv[1], "--sweep") == 0)
+        return work_on(HOOK_SWEEP, NULL);
+    if (argc < 4) {
+        fputs("kyok: libvirt runs this hook as: kyok VM OPERATION SUB-OPERATION EXTRA; see "
+              "kyok-libvirt-hook(8)\n",
+              stderr);
+        return 2;
+    }
+    enum hook_action action = action_of(argv[2], argv[3]);
+    return action == HOOK_NOTHING ? 0 : handle(action, argv[1]);
+}

@@ -1,0 +1,82 @@
+
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * ngx_kyok: nginx whose TLS keys stay in an HSM or at a key management
+ * server, and whose workers go on while such a key is used.  It runs nginx's
+ * own accept and handshake handlers in fibers, which libkyok's key operations
+ * suspend.  It never holds a key, and never copies nginx's TLS code.
+ */
+
+
+#ifndef _NGX_KYOK_H_INCLUDED_
+#define _NGX_KYOK_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include <stdbool.h>
+#include "common/work/work.h"
+
+
+typedef struct {
+    ngx_flag_t   enable;
+    ngx_str_t    config;
+    ngx_msec_t   timeout;
+    ngx_int_t    threads;
+    ngx_int_t    max_inflight;
+} ngx_kyok_conf_t;
+
+
+/* ngx_kyok_fiber.c */
+
+typedef struct ngx_kyok_fiber_s  ngx_kyok_fiber_t;
+
+typedef void (*ngx_kyok_fiber_pt)(void *data);
+
+/* NULL: none can be had; said once in the log */
+ngx_kyok_fiber_t *ngx_kyok_fiber_get(ngx_log_t *log);
+/* only a fiber whose function has returned */
+void ngx_kyok_fiber_put(ngx_kyok_fiber_t *fiber);
+void ngx_kyok_fiber_start(ngx_kyok_fiber_t *fiber, ngx_kyok_fiber_pt function,
+    void *data);
+void ngx_kyok_fiber_resume(ngx_kyok_fiber_t *fiber);
+void ngx_kyok_fiber_yield(ngx_kyok_fiber_t *fiber);
+
+
+/* ngx_kyok_host.c: connections whose handlers run in fibers */
+
+typedef struct ngx_kyok_host_s  ngx_kyok_host_t;
+
+ngx_int_t ngx_kyok_hosts_init(ngx_cycle_t *cycle);
+/* plain: it is not TLS as soon as its handler changes with no SSL object */
+ngx_kyok_host_t *ngx_kyok_host_create(ngx_connection_t *c);
+void ngx_kyok_host_accept(ngx_kyok_host_t *host,
+    ngx_connection_handler_pt handler, ngx_uint_t http);
+void ngx_kyok_host_connect(ngx_kyok_host_t *host);
+ngx_uint_t ngx_kyok_hosted(ngx_connection_t *c);
+extern const struct kyok_wait_hook  ngx_kyok_wait_hook;
+/* resumes what has completed */
+void ngx_kyok_hosts_completed(void);
+
+
+/* ngx_kyok_listen.c */
+
+ngx_int_t ngx_kyok_listen_init(ngx_cycle_t *cycle);
+
+
+/* ngx_kyok_ssl.c: what is kept with each SSL object */
+
+ngx_int_t ngx_kyok_ssl_init(ngx_log_t *log);
+void ngx_kyok_ssl_add_key_time(ngx_ssl_conn_t *ssl_conn, int64_t ns);
+/* nanoseconds that its handshake was suspended */
+int64_t ngx_kyok_ssl_key_time(ngx_ssl_conn_t *ssl_conn);
+void ngx_kyok_ssl_watch_clients(ngx_uint_t on);
+
+
+extern ngx_module_t  ngx_kyok_module;
+
+
+#endif /* _NGX_KYOK_H_INCLUDED_ */

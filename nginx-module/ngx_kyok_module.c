@@ -1,0 +1,211 @@
+
+/*
+ * SPDX-License-Identifier: Apache-2.0
+ */
+
+
+#include "ngx_kyok.h"
+
+
+static void *ngx_kyok_create_conf(ngx_cycle_t *cycle);
+static char *ngx_kyok_init_conf(ngx_cycle_t *cycle, void *conf);
+static ngx_int_t ngx_kyok_init_process(ngx_cycle_t *cycle);
+static ngx_int_t ngx_kyok_init_notices(ngx_cycle_t *cycle);
+static void ngx_kyok_notice_handler(ngx_event_t *ev);
+
+
+static ngx_conf_num_bounds_t  ngx_kyok_threads_bounds = {
+    ngx_conf_check_num_bounds, 1, 4096
+};
+
+
+static ngx_command_t  ngx_kyok_commands[] = {
+
+    { ngx_string("kyok"),
+      NGX_MAIN_CONF|NGX_DIRECT_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      0,
+      offsetof(ngx_kyok_conf_t, enable),
+      NULL },
+
+    { ngx_string("kyok_timeout"),
+      NGX_MAIN_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      0,
+      offsetof(ngx_kyok_conf_t, timeout),
+      NULL },
+
+    { ngx_string("kyok_threads"),
+      NGX_MAIN_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      0,
+      offsetof(ngx_kyok_conf_t, threads),
+      &ngx_kyok_threads_bounds },
+
+    { ngx_string("kyok_max_inflight"),
+      NGX_MAIN_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      0,
+      offsetof(ngx_kyok_conf_t, max_inflight),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_core_module_t  ngx_kyok_module_ctx = {
+    ngx_string("kyok"),
+    ngx_kyok_create_conf,
+    ngx_kyok_init_conf
+};
+
+
+ngx_module_t  ngx_kyok_module = {
+    NGX_MODULE_V1,
+    &ngx_kyok_module_ctx,                  /* module context */
+    ngx_kyok_commands,                     /* module directives */
+    NGX_CORE_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_kyok_init_process,                 /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static void *
+ngx_kyok_create_conf(ngx_cycle_t *cycle)
+{
+    ngx_kyok_conf_t  *kcf;
+
+    kcf = ngx_pcalloc(cycle->pool, sizeof(ngx_kyok_conf_t));
+    if (kcf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     kcf->config = { 0, NULL };
+     */
+
+    kcf->enable = NGX_CONF_UNSET;
+    kcf->timeout = NGX_CONF_UNSET_MSEC;
+    kcf->threads = NGX_CONF_UNSET;
+    kcf->max_inflight = NGX_CONF_UNSET;
+
+    if (ngx_kyok_ssl_init(cycle->log) != NGX_OK) {
+        return NULL;
+    }
+
+    return kcf;
+}
+
+
+static char *
+ngx_kyok_init_conf(ngx_cycle_t *cycle, void *conf)
+{
+    ngx_kyok_conf_t *kcf = conf;
+
+    ngx_conf_init_value(kcf->enable, 1);
+    ngx_conf_init_msec_value(kcf->timeout, 0);
+    ngx_conf_init_value(kcf->threads, KYOK_WORK_THREADS);
+    ngx_conf_init_value(kcf->max_inflight, 0);
+
+    return NGX_CONF_OK;
+}
+
+
+/* Runs in each worker, and after it has given up its privileges. */
+
+static ngx_int_t
+ngx_kyok_init_process(ngx_cycle_t *cycle)
+{
+    ngx_kyok_conf_t            *kcf;
+    struct kyok_work_settings   settings;
+
+    kcf = (ngx_kyok_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_kyok_module);
+
+    ngx_memzero(&settings, sizeof(struct kyok_work_settings));
+
+    settings.threads = kcf->threads;
+    settings.max_inflight = kcf->max_inflight;
+    settings.timeout_ms = kcf->timeout;
+
+    kyok_work_configure(&settings);
+
+    if (!kcf->enable
+        || (ngx_process != NGX_PROCESS_WORKER
+            && ngx_process != NGX_PROCESS_SINGLE))
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_kyok_hosts_init(cycle) != NGX_OK
+        || ngx_kyok_init_notices(cycle) != NGX_OK
+        || ngx_kyok_listen_init(cycle) != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "kyok: key operations block this worker");
+        return NGX_OK;
+    }
+
+    kyok_work_set_hook(&ngx_kyok_wait_hook);
+    ngx_kyok_ssl_watch_clients(1);
+
+    return NGX_OK;
+}
+
+
+/* One descriptor per worker tells of completed operations. */
+
+static ngx_int_t
+ngx_kyok_init_notices(ngx_cycle_t *cycle)
+{
+    int                 fd;
+    char                text[1024];
+    ngx_connection_t   *c;
+    struct kyok_error   err;
+
+    fd = kyok_work_fd(&err);
+
+    if (fd == -1) {
+        ngx_log_error(NGX_LOG_ALERT, cycle->log, 0, "kyok: %s",
+                      kyok_error_text(&err, text, sizeof(text)));
+        return NGX_ERROR;
+    }
+
+    c = ngx_get_connection(fd, cycle->log);
+    if (c == NULL) {
+        return NGX_ERROR;
+    }
+
+    c->pool = cycle->pool;
+
+    c->read->log = cycle->log;
+    c->write->log = cycle->log;
+
+    /* a worker that shuts down leaves it alone */
+
+    c->read->channel = 1;
+    c->write->channel = 1;
+
+    c->read->handler = ngx_kyok_notice_handler;
+
+    if (ngx_add_event(c->read, NGX_READ_EVENT, 0) != NGX_OK) {
+        ngx_free_connection(c);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_kyok_notice_handler(ngx_event_t *ev)
+{
+    ngx_kyok_hosts_completed();
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Signatures per second: of a PKCS#11 module called directly (the denominator of every ratio), and
+ * of an EVP_PKEY from a file, an OSSL_STORE URI or an engine.
+ *
+ *   sign_bench raw MODULE TOKEN-LABEL PIN KEY-LABEL THREADS SECONDS
+ *   sign_bench evp KEY THREADS SECONDS     (KEY: a file, pkcs11:..., or engine:ID:NAME)
+ *
+ * prints "RATE ERRORS". Each operation of evp is what libssl does: a new EVP_MD_CTX,
+ * DigestSignInit, DigestSign over 130 bytes. The process leaves with _exit: exit handlers are not
+ * what is measured.
+ */
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/engine.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/store.h>
+
+#include <dlfcn.h>
+#include <p11-kit/pkcs11.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define THREADS_MAX 256
+
+struct run {
+    void (*worker)(struct run *run);
+    int threads;
+    double seconds;
+    atomic_bool go, stop;
+    _Atomic unsigned long done, errors;
+    EVP_PKEY *key;
+    CK_FUNCTION_LIST *module;
+    CK_SLOT_ID slot;
+    CK_MECHANISM_TYPE mechanism;
+    const char *label;
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "sign_bench: %s\n", what);
+    ERR_print_errors_fp(stderr);
+    _exit(1);
+}
+
+static void count(struct run *run, bool good)
+{
+    atomic_fetch_add(good ? &run->done : &run->errors, 1);
+}
+
+static void wait_for_go(struct run *run)
+{
+    while (!atomic_load(&run->go))
+        usleep(100);
+}
+
+/* --- the module itself ---------------------------------------------------------------------------
+ */
+
+static CK_SESSION_HANDLE open_session(struct run *run)
+{
+    CK_SESSION_HANDLE session;
+    if (run->module->C_OpenSession(run->slot, CKF_SERIAL_SESSION, NULL, NULL, &session) != CKR_OK)
+        fail("C_OpenSession");
+    return session;
+}
+
+static CK_OBJECT_HANDLE find_key(struct run *run, CK_SESSION_HANDLE session, CK_KEY_TYPE *type)
+{
+    CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
+    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)},
+                               {CKA_LABEL, (void *)(uintptr_t)run->label, strlen(run->label)}};
+    CK_ATTRIBUTE kind = {CKA_KEY_TYPE, type, sizeof(*type)};
+    CK_OBJECT_HANDLE key;
+    CK_ULONG found = 0;
+    run->module->C_FindObjectsInit(session, template, 2);
+    run->module->C_FindObjects(session, &key, 1, &found);
+    run->module->C_FindObjectsFinal(session);
+    if (found != 1 || run->module->C_GetAttributeValue(session, key, &kind, 1) != CKR_OK)
+        fail("no such key in the token");
+    return key;
+}
+
+static void raw_worker(struct run *run)
+{
+    static unsigned char digest_info[51] = {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60,
+                                            0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
+                                            0x01, 0x05, 0x00, 0x04, 0x20};
+    unsigned char signature[1024];
+    CK_MECHANISM mechanism = {run->mechanism, NULL, 0};
+    CK_KEY_TYPE type;
+    CK_SESSION_HANDLE session = open_session(run);
+    CK_OBJECT_HANDLE key = find_key(run, session, &type);
+    CK_ULONG input = run->mechanism == CKM_RSA_PKCS ? sizeof(digest_info) : 32;
+    wait_for_go(run);
+    while (!atomic_load(&run->stop)) {
+        CK_ULONG size = sizeof(signature);
+        count(run,
+              run->module->C_SignInit(session, &mechanism, key) == CKR_OK &&
+                  run->module->C_Sign(session, digest_info, input, signature, &size) == CKR_OK);
+    }
+}
+
+static CK_SLOT_ID find_token(CK_FUNCTION_LIST *module, const char *label)
+{
+    CK_SLOT_ID slots[64];
+    CK_ULONG slot_count = 64;
+    CK_TOKEN_INFO info;
+    module->C_GetSlotList(CK_TRUE, slots, &slot_count);
+    for (CK_ULONG i = 0; i < slot_count; i++) {
+        size_t size = strlen(label);
+        if (module->C_GetTokenInfo(slots[i], &info) == CKR_OK &&
+            memcmp(info.label, label, size) == 0 && (size == 32 || info.label[size] == ' '))
+            return slots[i];
+    }
+    fail("no such token");
+    return 0;
+}
+
+static void raw_open(struct run *run, char **argv)
+{
+    CK_C_INITIALIZE_ARGS args = {.flags = CKF_OS_LOCKING_OK};
+    CK_C_GetFunctionList get = NULL;
+    CK_KEY_TYPE type;
+    void *library = dlopen(argv[0], RTLD_NOW);
+    if (library != NULL)
+        *(void **)&get = dlsym(library, "C_GetFunctionList");
+    if (get == NULL || get(&run->module) != CKR_OK || run->module->C_Initialize(&args) != CKR_OK)
+        fail("the module does not load");
+    run->slot = find_token(run->module, argv[1]);
+    run->label = argv[3];
+    CK_SESSION_HANDLE session = open_session(run);
+    if (run->module->C_Login(session, CKU_USER, (unsigned char *)argv[2], strlen(argv[2])) !=
+        CKR_OK)
+        fail("C_Login");
+    find_key(run, session, &type);
+    run->mechanism = type == CKK_RSA ? CKM_RSA_PKCS : type == CKK_EC ? CKM_ECDSA : CKM_EDDSA;
+    run->worker = raw_worker;
+}
+
+/* --- EVP -----------------------------------------------------------------------------------------
+ */
+
+static EVP_PKEY *key_from_engine(const char *text)
+{
+    char id[64];
+    const char *colon = strchr(text, ':');
+    if (colon == NULL ||
+        (size_t)snprintf(id, sizeof(id), "%.*s", (int)(colon - text), text) >= sizeof(id))
+        return NULL;
+    ENGINE *engine = ENGINE_by_id(id);
+    return engine != NULL && ENGINE_init(engine)
+               ? ENGINE_load_private_key(engine, colon + 1, NULL, NULL)
+               : NULL;
+}
+
+static EVP_PKEY *key_from_store(const char *uri)
+{
+    EVP_PKEY *key = NULL;
+    OSSL_STORE_CTX *store = OSSL_STORE_open(uri, NULL, NULL, NULL, NULL);
+    if (store != NULL)
+        OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY);
+    while (store != NULL && key == NULL && !OSSL_STORE_eof(store)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+        if (info != NULL)
+            key = OSSL_STORE_INFO_get1_PKEY(info);
+        OSSL_STORE_INFO_free(info);
+    }
+    OSSL_STORE_close(store);
+    return key;
+}
+
+static EVP_PKEY *key_from_file(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    EVP_PKEY *key = file == NULL ? NULL : PEM_read_PrivateKey(file, NULL, NULL, NULL);
+    if (file != NULL)
+        fclose(file);
+    return key;
+}
+
+static bool evp_sign(EVP_PKEY *key, const char *digest)
+{
+    static const unsigned char message[130];
+    unsigned char signature[1024];
+    size_t size = sizeof(signature);
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool good = EVP_DigestSignInit_ex(context, NULL, digest, NULL, NULL, key, NULL) == 1 &&
+                EVP_DigestSign(context, signature, &size, message, sizeof(message)) == 1;
+    EVP_MD_CTX_free(context);
+    return good;
+}
+
+static void evp_worker(struct run *run)
+{
+    bool edwards = EVP_PKEY_is_a(run->key, "ED25519") || EVP_PKEY_is_a(run->key, "ED448");
+    const char *digest = edwards ? NULL : "SHA256";
+    wait_for_go(run);
+    while (!atomic_load(&run->stop))
+        count(run, evp_sign(run->key, digest));
+}
+
+static void evp_open(struct run *run, const char *name)
+{
+    if (strncmp(name, "engine:", 7) == 0)
+        run->key = key_from_engine(name + 7);
+    else if (strncmp(name, "pkcs11:", 7) == 0 || strncmp(name, "kmip:", 5) == 0)
+        run->key = key_from_store(name);
+    else
+        run->key = key_from_file(name);
+    if (run->key == NULL)
+        fail(name);
+    run->worker = evp_worker;
+    bool edwards = EVP_PKEY_is_a(run->key, "ED25519") || EVP_PKEY_is_a(run->key, "ED448");
+    if (!evp_sign(run->key, edwards ? NULL : "SHA256"))
+        fail("the first signature fails");
+}
+
+/* --- measuring -----------------------------------------------------------------------------------
+ */
+
+static void *start(void *run)
+{
+    ((struct run *)run)->worker(run);
+    return NULL;
+}
+
+static void measure(struct run *run)
+{
+    pthread_t threads[THREADS_MAX];
+    for (int i = 0; i < run->threads; i++) {
+        if (pthread_create(&threads[i], NULL, start, run) != 0)
+            fail("pthread_create");
+    }
+    usleep(200000); /* sessions are open and keys found before the clock runs */
+    double begin = now();
+    atomic_store(&run->go, true);
+    usleep((useconds_t)(run->seconds * 1e6));
+    unsigned long done = atomic_load(&run->done);
+    double passed = now() - begin;
+    atomic_store(&run->stop, true);
+    for (int i = 0; i < run->threads; i++)
+        pthread_join(threads[i], NULL);
+    printf("%.1f %lu\n", (double)done / passed, atomic_load(&run->errors));
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    static struct run run;
+    bool raw = argc == 8 && strcmp(argv[1], "raw") == 0;
+    bool evp = argc == 5 && strcmp(argv[1], "evp") == 0;
+    if (!raw && !evp)
+        fail("usage: sign_bench raw MODULE TOKEN PIN LABEL THREADS SECONDS | evp KEY THREADS "
+             "SECONDS");
+    OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
+    run.threads = atoi(argv[argc - 2]);
+    run.seconds = strtod(argv[argc - 1], NULL);
+    if (run.threads < 1 || run.threads > THREADS_MAX || run.seconds <= 0)
+        fail("threads and seconds");
+    if (raw)
+        raw_open(&run, argv + 2);
+    else
+        evp_open(&run, argv[2]);
+    measure(&run);
+    _exit(0);
+}
