@@ -222,6 +222,9 @@ $(BUILD)/tests/unit/hook_%: $(BUILD)/obj/tests/unit/hook_%.o $(call objects,$(li
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIB_LIBS) $(XML_LIBS)
 
+kmip_server_objects = $(call objects,$(filter-out %_tool.c,$(wildcard tests/support/kmip_server_*.c)))
+$(BUILD)/tests/support/kmip_server_tool: $(kmip_server_objects)
+
 $(BUILD)/tests/support/%_module.so: $(BUILD)/obj/tests/support/%_module.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
