@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host's software cryptography of envelopes, in a library context of its own that only ever
- * holds OpenSSL's default provider: never a token, never this project's provider. */
+/* The host's software cryptography of envelopes, in kyok's own library context: never a token. */
 #ifndef KYOK_ENVELOPE_CRYPTO_H
 #define KYOK_ENVELOPE_CRYPTO_H
 
