@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# nginx in a prefix of its own, after lib.sh. The module is loaded unless nginx_module is empty.
+#
+#   nginx_conf MAIN HTTP [TAIL]   writes $NGX/nginx.conf: MAIN at main level, HTTP in http {}, TAIL behind
+#   nginx_start                   $MASTER is the master; fails when it does not come up
+#   nginx_stop [SIGNAL]           QUIT by default
+
+NGX=$SANDBOX/nginx
+nginx_module=$BUILD/nginx-module/ngx_kyok_module.so
+nginx_modules=/usr/lib/nginx/modules
+nginx_level=info
+nginx_workers=1
+nginx_connections=4096
+nginx_preload=
+MASTER=
+
+nginx_need() {
+    need nginx openssl curl
+    [ -e "$nginx_module" ] || skip_all "the nginx module is not built (nginx headers: Debian's nginx-dev)"
+    # Another account's temporary files need the way to them.
+    mkdir -p "$NGX" && chmod 755 "$NGX"
+}
+
+nginx_conf() {
+    {
+        [ -z "$nginx_module" ] || echo "load_module $nginx_module;"
+        [ "$(id -u)" -ne 0 ] || echo 'user nobody nogroup;'
+        printf '%s\n' "worker_processes $nginx_workers;" "pid $NGX/nginx.pid;" \
+            "error_log $NGX/error.log $nginx_level;" 'env KYOK_PAUSE_MS;' "$1" \
+            "events { worker_connections $nginx_connections; }" 'http {' \
+            "access_log ${nginx_access_log:-off};" \
+            'ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache off; ssl_session_tickets off;' \
+            "client_body_temp_path $NGX/body; proxy_temp_path $NGX/proxy;" \
+            "fastcgi_temp_path $NGX/fastcgi; uwsgi_temp_path $NGX/uwsgi; scgi_temp_path $NGX/scgi;" \
+            "$2" '}' "${3:-}"
+    } >"$NGX/nginx.conf"
+}
+
+nginx_run() { nginx -p "$NGX" -e "$NGX/error.log" -c "$NGX/nginx.conf" "$@"; }
+
+nginx_start() {
+    if [ -n "$nginx_preload" ]; then
+        background env LD_PRELOAD="$nginx_preload" nginx -p "$NGX" -e "$NGX/error.log" \
+            -c "$NGX/nginx.conf" -g 'daemon off;'
+    else
+        background nginx -p "$NGX" -e "$NGX/error.log" -c "$NGX/nginx.conf" -g 'daemon off;'
+    fi
+    MASTER=$PID
+    if ! wait_for 20 nginx_has_workers; then
+        diag "nginx did not start" "$(cat "$LOG" "$NGX/error.log" 2>/dev/null | tail -20)"
+        return 1
+    fi
+}
+
+nginx_children() { pgrep -P "$(cat "$NGX/nginx.pid")" 2>/dev/null; }
+nginx_has_workers() { [ -s "$NGX/nginx.pid" ] && [ "$(nginx_children | wc -l)" -ge "$nginx_workers" ]; }
+nginx_worker() { nginx_children | head -1; }
+nginx_gone() { ! kill -0 "$MASTER" 2>/dev/null; }
+
+nginx_signal() { kill "-$1" "$MASTER"; }
+
+nginx_stop() {
+    [ -n "$MASTER" ] || return 0
+    nginx_signal "${1:-QUIT}"
+    wait_for 20 nginx_gone || stop "$MASTER" KILL
+    wait "$MASTER" 2>/dev/null
+    MASTER=
+}
+
+# After a reload: the old workers are gone and new ones are there.
+nginx_reload() {
+    local old
+    old=$(nginx_children | sort | tr '\n' ' ')
+    nginx_signal HUP
+    # shellcheck disable=SC2086
+    wait_for "${1:-20}" nginx_none_of $old
+}
+nginx_none_of() {
+    local pid
+    for pid in "$@"; do ! kill -0 "$pid" 2>/dev/null || return 1; done
+    nginx_has_workers
+}
+
+# What no run may leave in the log.
+nginx_bad_lines() { grep -E '\[(crit|alert|emerg)\]|exited on signal' "$NGX/error.log"; }
+
+# load PORT [name=value...]: the load tool's line in $LOAD, its fields as $load_done and so on.
+load() {
+    LOAD=$("$SUPPORT/tls_load_tool" "$@")
+    local field
+    for field in ${LOAD%% first=*}; do printf -v "load_${field%%=*}" '%s' "${field#*=}"; done
+}
