@@ -26,8 +26,7 @@ struct reader {
     bool only_operands;
 };
 
-/* --- nearest words
- * --------------------------------------------------------------------------------- */
+/* --- nearest words ---------------------------------------------------------------------------- */
 
 static unsigned least(unsigned a, unsigned b)
 {
@@ -68,8 +67,7 @@ void cli_nearest_try(struct cli_nearest *nearest, const char *candidate)
     }
 }
 
-/* --- errors of usage
- * --------------------------------------------------------------------------------- */
+/* --- errors of usage -------------------------------------------------------------------------- */
 
 enum kyok_status cli_usage(struct cli *cli, const char *format, ...)
 {
@@ -112,8 +110,7 @@ static enum kyok_status unknown_option(struct cli *cli, const char *name)
     return cli->error.status;
 }
 
-/* --- options
- * ------------------------------------------------------------------------------------------- */
+/* --- options ---------------------------------------------------------------------------------- */
 
 static bool fits(const struct cli_option *option, const char *name, size_t size)
 {
@@ -199,8 +196,7 @@ static enum kyok_status read_option(struct reader *reader, const char *argument)
     return store_option(reader->cli, option, value != NULL ? value : "");
 }
 
-/* --- words of the verb
- * ---------------------------------------------------------------------------------- */
+/* --- words of the verb ------------------------------------------------------------------------ */
 
 static const struct cli_verb *find_verb(const char *words)
 {
@@ -238,8 +234,7 @@ static enum kyok_status read_word(struct reader *reader, const char *word)
     return KYOK_OK;
 }
 
-/* --- the whole
- * ------------------------------------------------------------------------------------------- */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 static enum kyok_status read_argument(struct reader *reader)
 {

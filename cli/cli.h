@@ -16,12 +16,17 @@
 
 #include "common/base/base.h"
 #include "common/config/config.h"
+#include "common/key/key.h"
 
 #include <jansson.h>
 #include <stdio.h>
 
 /* Every table of verbs, in the order of the help. */
 #define CLI_VERB_TABLES(TABLE)                                                                     \
+    TABLE(cli_key_verbs)                                                                           \
+    TABLE(cli_module_verbs)                                                                        \
+    TABLE(cli_setup_verbs)                                                                         \
+    TABLE(cli_doctor_verbs)                                                                        \
     TABLE(cli_completion_verbs)                                                                    \
     TABLE(cli_disk_create_verbs)                                                                   \
     TABLE(cli_disk_recipients_verbs)                                                               \
@@ -74,12 +79,12 @@ struct cli {
     struct cli_value *values;
     size_t value_count;
     struct kyok_error error;
-    struct kyok_config *config; /* once cli_config() has loaded it */
+    struct kyok_config *config;   /* once cli_config() has loaded it, until the context has it */
+    struct kyok_context *context; /* once cli_context() has made it */
     bool json_written;
 };
 
-/* --- for verbs
- * ------------------------------------------------------------------------------------ */
+/* --- for verbs -------------------------------------------------------------------------------- */
 
 /* The option's value ("" if it takes none), or NULL when it was not given; of a repeatable one, its
  * index-th value. name is "--type". */
@@ -91,6 +96,11 @@ enum kyok_status cli_usage(struct cli *cli, const char *format, ...)
 
 /* The configuration (--config, else $KYOK_CONF, else /etc/kyok/kyok.conf), loaded once. */
 enum kyok_status cli_config(struct cli *cli, const struct kyok_config **config);
+
+/* The custodians of that configuration, made once, contacted by none of this. */
+enum kyok_status cli_context(struct cli *cli, struct kyok_context **context);
+/* Operand index as a reference; the caller frees it. */
+enum kyok_status cli_reference(struct cli *cli, size_t index, struct kyok_reference **reference);
 
 /* Prints the one JSON value of a --json call and releases it; NULL is a lack of memory. */
 enum kyok_status cli_json(struct cli *cli, json_t *value);
@@ -112,8 +122,37 @@ void cli_progress(const struct cli *cli, const char *what, uint64_t done, uint64
 /* True when a person at the terminal typed name after the question; without a terminal: false. */
 bool cli_confirm(const char *question, const char *name);
 
-/* --- between the files of the framework
- * -------------------------------------------------------------- */
+/* Writes a file under its name only once it is whole (or to standard output for "-"). */
+enum kyok_status cli_write_file(const char *path, struct kyok_bytes bytes, unsigned mode,
+                                struct kyok_error *err);
+/* At most limit bytes of a regular file. */
+enum kyok_status cli_read_file(const char *path, size_t limit, struct kyok_buffer *bytes,
+                               struct kyok_error *err);
+
+/* --- keys ------------------------------------------------------------------------------------- */
+
+/* Owned copy of what a visitor saw. */
+struct cli_keys {
+    struct kyok_key_info *items;
+    size_t count;
+    bool failed; /* memory was short */
+};
+/* A kyok_key_visitor; caller is a struct cli_keys. */
+bool cli_keys_visit(void *caller, const struct kyok_key_info *info);
+void cli_keys_free(struct cli_keys *keys);
+/* "ec-p256", "rsa-2048", ...: the words of key generate --type; room has CLI_KIND_SIZE bytes. */
+#define CLI_KIND_SIZE 32
+const char *cli_key_kind(const struct kyok_key_info *info, char *room);
+void cli_key_kind_read(const char *word, enum kyok_key_type *type, unsigned *bits);
+json_t *cli_key_json(const struct kyok_key_info *info);
+/* What is wrong with a private or secret key that should never leave ("extractable", ...), at most
+ * count words; returns how many. Other objects: none. */
+size_t cli_key_flags(const struct kyok_key_info *info, const char **words, size_t count);
+#define CLI_KEY_FLAGS 4
+/* "private", "secret-key", ... */
+const char *cli_object_word(enum kyok_object_type type);
+
+/* --- between the files of the framework ------------------------------------------------------- */
 
 /* The verb behind previous in the order of the tables (NULL: the first), or NULL. */
 const struct cli_verb *cli_verb_after(const struct cli_verb *previous);

@@ -10,7 +10,7 @@
 
 #define DISK_TIMEOUT_MS 30000
 
-/* --- an image and its record --- */
+/* --- an image and its record ------------------------------------------------------------------ */
 
 struct disk {
     char image[PATH_MAX]; /* absolute */
@@ -60,7 +60,7 @@ json_t *disk_recipients_json(const struct kyok_envelope *envelope);
 enum kyok_status disk_rename_new(struct cli *cli, const char *from, const char *to);
 enum kyok_status disk_sync_folder(struct cli *cli, const char *path);
 
-/* --- other programs --- */
+/* --- other programs --------------------------------------------------------------------------- */
 
 bool program_exists(const char *name);
 /* Runs argv under a deadline without a shell. Its standard output goes to output (may be NULL), its

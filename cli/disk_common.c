@@ -16,7 +16,7 @@ const struct cli_option disk_binding_options[2] = {
     {.name = "--any-vm", .summary = "let any VM on a host that may open the record use the disk"},
 };
 
-/* --- an image and its record --- */
+/* --- an image and its record ------------------------------------------------------------------ */
 
 static enum kyok_status choose_record(struct cli *cli, struct disk *disk)
 {
@@ -125,7 +125,7 @@ enum kyok_status disk_rename_new(struct cli *cli, const char *from, const char *
     return kyok_fail_errno(&cli->error, to, "the finished image cannot get its name");
 }
 
-/* --- policies and recipients --- */
+/* --- policies and recipients ------------------------------------------------------------------ */
 
 /* Inside a policy a reference percent-encodes what separates. */
 static bool append_reference(struct kyok_buffer *text, const char *kid)
@@ -215,7 +215,7 @@ json_t *disk_recipients_json(const struct kyok_envelope *envelope)
     return layers;
 }
 
-/* --- texts --- */
+/* --- texts ------------------------------------------------------------------------------------ */
 
 enum kyok_status disk_size(struct cli *cli, const char *text, uint64_t *size)
 {

@@ -103,7 +103,7 @@ static enum kyok_status run_info(struct cli *cli)
     return print_info(cli, info_json(&disk, secret, (const char *)xml.data));
 }
 
-/* --- verify --- */
+/* --- verify ----------------------------------------------------------------------------------- */
 
 /* The volume's first sector through QEMU's own code; -U, since a VM may have it open. */
 static enum kyok_status read_sector(struct cli *cli, const struct disk *disk,

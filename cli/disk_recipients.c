@@ -101,7 +101,7 @@ static enum kyok_status change_record(struct cli *cli, change_function *change)
     return report(cli, &disk, kyok_buffer_bytes(&json));
 }
 
-/* --- grant and revoke --- */
+/* --- grant and revoke ------------------------------------------------------------------------- */
 
 static enum kyok_status choose_layer(struct cli *cli, const struct kyok_envelope *envelope,
                                      size_t *layer)
@@ -211,7 +211,7 @@ static enum kyok_status run_revoke(struct cli *cli)
     return change_record(cli, revoke);
 }
 
-/* --- rewrap and bind --- */
+/* --- rewrap and bind -------------------------------------------------------------------------- */
 
 static enum kyok_status rewrap(struct cli *cli, struct kyok_context *context,
                                const struct disk *disk, const struct current *current,

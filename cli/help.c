@@ -13,8 +13,7 @@ const struct cli_exit_code cli_exit_codes[] = {
 };
 const size_t cli_exit_code_count = sizeof(cli_exit_codes) / sizeof(cli_exit_codes[0]);
 
-/* --- text
- * ---------------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------- */
 
 #define WIDTH 78
 
@@ -120,9 +119,7 @@ static void help_overview(const char *group)
     print_exit_codes();
 }
 
-/* --- JSON
- * ------------------------------------------------------------------------------------------------
- */
+/* --- JSON ------------------------------------------------------------------------------------- */
 
 static void set_text(json_t *object, const char *name, const char *text)
 {

@@ -62,6 +62,7 @@ int main(int count, char **arguments)
         cli.json_written = true; /* standard output is where it failed */
         cli_print_error(&cli);
     }
+    kyok_context_free(cli.context);
     kyok_config_free(cli.config);
     free(cli.operands);
     free(cli.values);

@@ -78,7 +78,7 @@ enum kyok_status vm_domain(const char *vm, bool running, struct domain *domain,
     return kyok_fail(err, KYOK_INVALID, vm, "%s", why);
 }
 
-/* --- metadata --- */
+/* --- metadata --------------------------------------------------------------------------------- */
 
 static bool append_record(struct kyok_buffer *xml, const char *uuid, bool vtpm, bool pending,
                           const char *json)

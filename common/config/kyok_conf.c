@@ -35,8 +35,7 @@ static void config_auto_free(struct kyok_config **config)
     kyok_config_free(*config);
 }
 
-/* --- messages
- * ---------------------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------- */
 
 static void name_place(struct parser *parser, size_t line)
 {
@@ -66,8 +65,7 @@ static void list_settings(const struct kyok_section *section, char *text, size_t
                                  section->settings[i].name);
 }
 
-/* --- sections
- * ------------------------------------------------------------------------------------------ */
+/* --- sections --------------------------------------------------------------------------------- */
 
 /* items with room for one more than count elements of size bytes, the new one zeroed. */
 static void *grow(void *items, size_t count, size_t size)
@@ -233,8 +231,7 @@ static enum kyok_status read_section(struct parser *parser, struct kyok_bytes li
     return open_section(parser, kind, name);
 }
 
-/* --- settings
- * ---------------------------------------------------------------------------------------- */
+/* --- settings --------------------------------------------------------------------------------- */
 
 static const struct kyok_setting *find_setting(const struct kyok_section *section,
                                                struct kyok_bytes name)
@@ -342,8 +339,7 @@ static enum kyok_status read_setting(struct parser *parser, struct kyok_bytes li
     return set_value(parser, setting, copy);
 }
 
-/* --- lines
- * --------------------------------------------------------------------------------------------- */
+/* --- lines ------------------------------------------------------------------------------------ */
 
 static enum kyok_status check_line(struct parser *parser, struct kyok_bytes line)
 {
@@ -381,8 +377,7 @@ static enum kyok_status read_lines(struct parser *parser, struct kyok_bytes text
     return close_section(parser);
 }
 
-/* --- checks on the whole
- * --------------------------------------------------------------------------------- */
+/* --- checks on the whole ---------------------------------------------------------------------- */
 
 static enum kyok_status check_keys(const struct kyok_config *config, struct kyok_error *err)
 {
@@ -433,8 +428,7 @@ enum kyok_status kyok_config_parse(struct kyok_bytes text, const char *name,
     return KYOK_OK;
 }
 
-/* --- the file
- * ---------------------------------------------------------------------------------------------- */
+/* --- the file --------------------------------------------------------------------------------- */
 
 static void close_file(int *fd)
 {
@@ -520,8 +514,7 @@ enum kyok_status kyok_config_load(const char *path, struct kyok_config **config,
     return load_file(path, false, config, err);
 }
 
-/* --- the configuration as a value
- * --------------------------------------------------------------------------- */
+/* --- the configuration as a value ------------------------------------------------------------- */
 
 struct kyok_config *kyok_config_new(void)
 {

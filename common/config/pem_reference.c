@@ -25,8 +25,7 @@
 #define MARK_URI "PKCS#11 Provider URI v1.0"
 #define MARK_REFERENCE "kyok key reference v1"
 
-/* --- reading (X.690 8.1.3, 10.1)
- * ------------------------------------------------------------------- */
+/* --- reading (X.690 8.1.3, 10.1) -------------------------------------------------------------- */
 
 static bool read_length(struct kyok_cursor *cursor, size_t *length)
 {
@@ -130,8 +129,7 @@ enum kyok_status kyok_pem_reference_parse(struct kyok_bytes der,
     return KYOK_OK;
 }
 
-/* --- writing
- * ---------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static bool write_header(struct kyok_buffer *der, uint8_t tag, size_t length)
 {

@@ -22,8 +22,7 @@
 #define PIN_MAX ((size_t)1024)
 #define READ_TIMEOUT_MS 10000
 
-/* --- kept values
- * ------------------------------------------------------------------------------------- */
+/* --- kept values ------------------------------------------------------------------------------ */
 
 struct kept_pin {
     struct kept_pin *next;
@@ -102,8 +101,7 @@ static bool keep(const char *source, struct kyok_secret *value)
     return true;
 }
 
-/* --- forms
- * ------------------------------------------------------------------------------------------- */
+/* --- forms ------------------------------------------------------------------------------------ */
 
 enum form { FORM_FILE, FORM_CREDENTIAL, FORM_DESCRIPTOR, FORM_CALLBACK, FORM_WRONG };
 
@@ -155,8 +153,7 @@ enum kyok_status kyok_pin_source_check(const char *source, struct kyok_error *er
     return kyok_remedy(err, "expected file:/PATH, credential:NAME or fd:NUMBER");
 }
 
-/* --- reading
- * ----------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static void close_file(int *fd)
 {

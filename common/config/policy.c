@@ -47,8 +47,7 @@ static enum kyok_status fail(struct parser *parser, const char *what)
                                     "policy a URI percent-encodes \",\" \"(\" \")\"");
 }
 
-/* --- clauses
- * ------------------------------------------------------------------------------------------- */
+/* --- clauses ---------------------------------------------------------------------------------- */
 
 static enum kyok_status same_reference(const struct kyok_reference *a,
                                        const struct kyok_reference *b, bool *same,
@@ -163,8 +162,7 @@ static enum kyok_status join_any(struct parser *parser, struct kyok_policy *poli
     return KYOK_OK;
 }
 
-/* --- reading
- * ------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static void skip_blanks(struct parser *parser)
 {

@@ -99,8 +99,7 @@ bool kyok_reference_is(const char *text)
            strncasecmp(text, "kmip:", 5) == 0;
 }
 
-/* --- checks on one attribute -------------------------------------------------------------------
- */
+/* --- checks on one attribute ------------------------------------------------------------------ */
 
 static enum kyok_status refuse(struct parse *parse, const char *name, const char *why)
 {
@@ -203,8 +202,7 @@ static enum kyok_status check_origin(struct parse *parse, const struct attribute
     return kyok_remedy(parse->err, "name the module and the PIN source in a [token] section");
 }
 
-/* --- the pass over all attributes ----------------------------------------------------------------
- */
+/* --- the pass over all attributes ------------------------------------------------------------- */
 
 static const struct attribute *find_attribute(struct kyok_bytes name, enum attribute_place place,
                                               const struct attribute **elsewhere)
@@ -295,8 +293,7 @@ static enum kyok_status take_attributes(struct parse *parse, enum attribute_plac
     return KYOK_OK;
 }
 
-/* --- what p11-kit decoded ------------------------------------------------------------------------
- */
+/* --- what p11-kit decoded --------------------------------------------------------------------- */
 
 /* Fields of PKCS#11 structures are padded with spaces; p11-kit leaves an absent one all zero. */
 static bool take_padded(char **text, const unsigned char *field, size_t size)
@@ -394,8 +391,7 @@ static enum kyok_status decode(struct parse *parse, const char *stripped)
     return KYOK_OK;
 }
 
-/* --- pkcs11:
- * --------------------------------------------------------------------------------------- */
+/* --- pkcs11: ---------------------------------------------------------------------------------- */
 
 /* text up to a pin-value, for messages about what is wrong before or in it. */
 static char *shown_text(struct kyok_bytes text)
@@ -423,8 +419,7 @@ static enum kyok_status parse_pkcs11(struct parse *parse, struct kyok_bytes text
     return decode(parse, parse->reference->text);
 }
 
-/* --- kmip:
- * ----------------------------------------------------------------------------------------- */
+/* --- kmip: ------------------------------------------------------------------------------------ */
 
 static enum kyok_status kmip_text(struct parse *parse, const char *what, struct kyok_bytes value,
                                   char **text)
@@ -494,8 +489,7 @@ static enum kyok_status parse_kmip(struct parse *parse, struct kyok_bytes text)
     return parse_kmip_query(parse, kyok_bytes(rest.data + path + 1, rest.size - path - 1));
 }
 
-/* --- parse
- * ----------------------------------------------------------------------------------------- */
+/* --- parse ------------------------------------------------------------------------------------ */
 
 /* A group must be one of kyok.conf, whoever names it; from data that is a refusal. */
 static enum kyok_status check_group(const struct kyok_reference *reference,
@@ -574,8 +568,7 @@ enum kyok_status kyok_reference_parse(const char *text, enum kyok_origin origin,
     return KYOK_OK;
 }
 
-/* --- format, copy, free
- * ------------------------------------------------------------------------------ */
+/* --- format, copy, free ----------------------------------------------------------------------- */
 
 struct format {
     struct kyok_buffer *text;

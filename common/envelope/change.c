@@ -27,14 +27,6 @@ static const struct kyok_envelope_change *change_of(const struct changing *chang
 
 /* --- one layer's recipients ------------------------------------------------------------------ */
 
-static bool layer_has(const struct kyok_envelope_layer *layer, const char *kid)
-{
-    for (size_t i = 0; i < layer->count; i++)
-        if (strcmp(layer->recipients[i].kid, kid) == 0)
-            return true;
-    return false;
-}
-
 static bool is_removed(const struct kyok_envelope_change *change, const char *kid)
 {
     for (size_t i = 0; i < change->remove_count; i++)
@@ -186,39 +178,6 @@ static enum kyok_status change_layer(const struct changing *changing, struct kyo
                   jwe->envelope->layer_count - 1, changed, err);
 }
 
-/* A change without what is so already: additions of recipients that the layer has. */
-struct effective {
-    struct kyok_envelope_change changes[KYOK_ENVELOPE_MAX_LAYERS];
-    const struct kyok_reference *add[KYOK_ENVELOPE_MAX_LAYERS][KYOK_ENVELOPE_MAX_RECIPIENTS];
-    size_t count;
-};
-
-static enum kyok_status keep_effective(struct effective *effective,
-                                       const struct kyok_keyholder *holder,
-                                       const struct kyok_envelope_layer *layer,
-                                       const struct kyok_envelope_change *asked,
-                                       struct kyok_error *err)
-{
-    struct kyok_envelope_change *change = &effective->changes[effective->count];
-    const struct kyok_reference **add = effective->add[effective->count];
-
-    if (asked->add_count > KYOK_ENVELOPE_MAX_RECIPIENTS)
-        return kyok_fail(err, KYOK_INVALID, NULL, "more than %d recipients in one layer",
-                         KYOK_ENVELOPE_MAX_RECIPIENTS);
-    *change = *asked;
-    change->add = add;
-    change->add_count = 0;
-    for (size_t i = 0; i < asked->add_count; i++) {
-        KYOK_AUTO_FREE char *kid = NULL;
-
-        KYOK_TRY(holder->type->name(holder->self, asked->add[i], &kid, err));
-        if (!layer_has(layer, kid) || is_removed(asked, kid))
-            add[change->add_count++] = asked->add[i];
-    }
-    effective->count += change->add_count > 0 || change->remove_count > 0 || change->refresh;
-    return KYOK_OK;
-}
-
 static enum kyok_status check_changes(struct changing *changing,
                                       const struct kyok_envelope *envelope, struct kyok_error *err)
 {
@@ -250,19 +209,11 @@ enum kyok_status kyok_envelope_change_with(const struct kyok_keyholder *holder,
                                 .options = options != NULL ? options : &no_options,
                                 .changes = changes,
                                 .count = count};
-    struct effective effective = {0};
 
     changing.deadline = kyok_opening_deadline(changing.options);
     KYOK_TRY(kyok_jwe_parse(json, false, &jwe, err));
     KYOK_TRY(kyok_envelope_expect(kyok_envelope_claims(jwe->envelope), expected, err));
     KYOK_TRY(check_changes(&changing, jwe->envelope, err));
-    for (size_t i = 0; i < count; i++)
-        KYOK_TRY(keep_effective(&effective, holder, &jwe->envelope->layers[changes[i].layer],
-                                &changes[i], err));
-    if (effective.count == 0)
-        return kyok_buffer_append(changed, json.data, json.size) ? KYOK_OK : kyok_no_memory(err);
-    changing.changes = effective.changes;
-    changing.count = effective.count;
     KYOK_TRY(change_layer(&changing, jwe, 0, &outermost, err));
     return kyok_buffer_append(changed, outermost.json.data, outermost.json.size)
                ? KYOK_OK
@@ -291,6 +242,14 @@ static void differences_auto_free(struct differences **differences)
         for (size_t j = 0; j < KYOK_ENVELOPE_MAX_RECIPIENTS; j++)
             free((*differences)->layers[i].wanted[j]);
     free(*differences);
+}
+
+static bool layer_has(const struct kyok_envelope_layer *layer, const char *kid)
+{
+    for (size_t i = 0; i < layer->count; i++)
+        if (strcmp(layer->recipients[i].kid, kid) == 0)
+            return true;
+    return false;
 }
 
 static bool is_wanted(const struct difference *difference, size_t count, const char *kid)

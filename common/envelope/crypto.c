@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/envelope/crypto.h"
-#include "common/base/library_context.h"
 
 #include <openssl/decoder.h>
 #include <openssl/err.h>
+#include <openssl/provider.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <stdlib.h>
@@ -14,17 +14,19 @@ static void crypto_discard(void *state)
 
     EVP_CIPHER_free(crypto->gcm);
     EVP_MD_free(crypto->sha256);
+    OSSL_LIB_CTX_free(crypto->library);
     free(crypto);
 }
 
+/* The default provider stays loaded for as long as the context lives. */
 static void *crypto_create(void)
 {
     struct kyok_crypto *crypto = calloc(1, sizeof(*crypto));
 
     if (crypto == NULL)
         return NULL;
-    crypto->library = kyok_library_context();
-    if (crypto->library != NULL) {
+    crypto->library = OSSL_LIB_CTX_new();
+    if (crypto->library != NULL && OSSL_PROVIDER_load(crypto->library, "default") != NULL) {
         crypto->gcm = EVP_CIPHER_fetch(crypto->library, "AES-256-GCM", NULL);
         crypto->sha256 = EVP_MD_fetch(crypto->library, "SHA256", NULL);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host's software cryptography of envelopes, in kyok's own library context: never a token. */
+/* The host's software cryptography of envelopes, in a library context of its own that only ever
+ * holds OpenSSL's default provider: never a token, never this project's provider. */
 #ifndef KYOK_ENVELOPE_CRYPTO_H
 #define KYOK_ENVELOPE_CRYPTO_H
 

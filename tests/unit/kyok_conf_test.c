@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kyok.conf: what is read, one negative case per rule, and who may own the file. */
 #include "common/config/config.h"
+#include "common/config/settings.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -320,6 +321,72 @@ static void the_environment_names_the_file(void **state)
     assert_non_null(strstr(err.what, "not a regular file"));
 }
 
+/* The settings of one kind of section, as the manual page has them. */
+static void check_manual(const char *page, const struct kyok_section *section)
+{
+    char heading[32];
+    size_t found = 0;
+    snprintf(heading, sizeof(heading), ".Ss [%s NAME]\n", section->word);
+    const char *at = strstr(page, heading);
+    assert_non_null(at);
+    const char *end = strstr(at, "\n.El\n");
+    assert_non_null(end);
+    while ((at = strstr(at, "\n.It Ic ")) != NULL && at < end) {
+        at += strlen("\n.It Ic ");
+        size_t size = strcspn(at, " ");
+        bool known = false;
+        for (size_t i = 0; i < section->setting_count; i++)
+            known |= strlen(section->settings[i].name) == size &&
+                     strncmp(section->settings[i].name, at, size) == 0;
+        if (!known)
+            fail_msg("the manual page has a setting too many in [%s]: %.20s", section->word, at);
+        found++;
+    }
+    assert_int_equal(found, section->setting_count);
+}
+
+static void read_text(const char *path, struct kyok_buffer *text)
+{
+    char bytes[4096];
+    size_t got;
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        fail_msg("%s: run this in the source tree", path);
+    while ((got = fread(bytes, 1, sizeof(bytes), file)) > 0)
+        assert_true(kyok_buffer_append(text, bytes, got));
+    fclose(file);
+    assert_true(kyok_buffer_append(text, "", 1));
+}
+
+static void the_manual_page_has_every_setting(void **state)
+{
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer page = {0};
+    (void)state;
+    read_text("common/config/kyok.conf.5", &page);
+    for (size_t i = 0; i < KYOK_SECTION_KINDS; i++)
+        check_manual((char *)page.data, &kyok_sections[i]);
+}
+
+static void the_examples_are_right(void **state)
+{
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer page = {0}, example = {0};
+    struct kyok_error err;
+    struct kyok_config *config = NULL;
+    (void)state;
+    read_text("common/config/kyok.conf.example", &example);
+    if (kyok_config_parse(kyok_bytes(example.data, example.size - 1), "example", &config, &err) !=
+        0)
+        fail_msg("%s: %s", err.object, err.what);
+    kyok_config_free(config);
+    read_text("common/config/kyok.conf.5", &page);
+    char *begin = strstr((char *)page.data, ".Bd -literal\n") + strlen(".Bd -literal\n");
+    *strstr(begin, ".Ed\n") = '\0';
+    if (kyok_config_parse(kyok_bytes_of_text(begin), "kyok.conf.5", &config, &err) != 0)
+        fail_msg("%s: %s", err.object, err.what);
+    assert_int_equal(config->kmip_count, 1);
+    kyok_config_free(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +400,8 @@ int main(void)
         cmocka_unit_test(tokens_are_added),
         cmocka_unit_test(a_file_that_others_can_write_is_refused),
         cmocka_unit_test(the_environment_names_the_file),
+        cmocka_unit_test(the_manual_page_has_every_setting),
+        cmocka_unit_test(the_examples_are_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KYOK_CLI_SPAWN_H
+#define KYOK_CLI_SPAWN_H
+
+#include "cli/cli.h"
+
+/* Runs this very program with arguments (NULL-terminated, the first its name), which should print
+ * one JSON object; *answer is that object. A child that is not done at the deadline is killed.
+ * object stands in messages. */
+enum kyok_status cli_spawn(const char *const *arguments, const char *object,
+                           struct kyok_deadline deadline, json_t **answer, struct kyok_error *err);
+
+/* {"module": {...}, "tokens": [...]} of the module at path, asked in a child; or the error. */
+enum kyok_status cli_probe_module(const char *path, json_t **answer, struct kyok_error *err);
+/* An array of {"name", "path"}: modules of p11-kit's configuration, and known ones that are
+ * installed. Never fails: what cannot be listed is left out. */
+json_t *cli_known_modules(void);
+
+#endif
