@@ -26,6 +26,11 @@ struct child {
     char text[MESSAGE_MAX];
 };
 
+static const char *vm_name(const struct hook_request *request)
+{
+    return request->domain && request->domain->name ? request->domain->name : "";
+}
+
 static int64_t now_ms(void)
 {
     struct timespec now;
@@ -94,41 +99,77 @@ static bool watch(struct child *child, int64_t deadline)
     }
 }
 
+/* The work's exit code, or 1 and a message for a crash. */
 static int judge(const struct hook_request *request, struct child *child)
 {
     int status = 0;
-    const char *name = request->domain && request->domain->name ? request->domain->name : "";
     waitpid(child->pid, &status, 0);
-    fwrite(child->text, 1, child->size, stderr);
     if (WIFEXITED(status))
-        return WEXITSTATUS(status) ? 1 : 0;
-    fprintf(stderr, "kyok: VM %s: the worker crashed (signal %d) while %s; see kyok doctor\n", name,
-            WTERMSIG(status), request->progress->doing);
+        return WEXITSTATUS(status);
+    fprintf(stderr, "kyok: VM %s: the worker crashed (signal %d) while %s; see kyok doctor\n",
+            vm_name(request), WTERMSIG(status), request->progress->doing);
     return 1;
 }
 
 static int give_up(const struct hook_request *request, struct child *child)
 {
-    const char *name = request->domain && request->domain->name ? request->domain->name : "";
     kill(child->pid, SIGKILL);
-    fprintf(stderr, "kyok: VM %s: the deadline of %u ms passed while %s; %s\n", name,
+    fprintf(stderr, "kyok: VM %s: the deadline of %u ms passed while %s; %s\n", vm_name(request),
             request->timeout_ms, request->progress->doing, request->progress->remedy);
     return 1;
 }
 
+static void child_end(struct child *child)
+{
+    if (child->messages >= 0)
+        close(child->messages);
+    if (child->pidfd >= 0)
+        close(child->pidfd);
+}
+
+/* One child's life. Its messages are shown unless another try follows. */
+static int try_once(const struct hook_request *request, hook_worker *work, int64_t deadline,
+                    bool last)
+{
+    struct child child = {.messages = -1, .pidfd = -1};
+    int result = 1;
+    if (!start(request, work, &child))
+        fprintf(stderr, "kyok: no process for the hook's work: %s\n", strerror(errno));
+    else if (!watch(&child, deadline))
+        result = give_up(request, &child);
+    else
+        result = judge(request, &child);
+    if (result != HOOK_AWAY || last)
+        fwrite(child.text, 1, child.size, stderr);
+    child_end(&child);
+    return result;
+}
+
+/* Different for each hook of many that began together. */
+static void pause_before(unsigned try)
+{
+    struct timespec wait = {.tv_nsec = (long)(20 + getpid() % 61) * 1000000 * try};
+    nanosleep(&wait, NULL);
+}
+
+/* A custodian that is away is asked again by a new process, which loads the module anew:
+ * SoftHSM 2.6 for one shows no token to a process that starts while another logs in. */
 int hook_supervise(const struct hook_request *given, hook_worker *work)
 {
-    int64_t deadline = now_ms() + given->timeout_ms;
+    int64_t start_ms = now_ms();
     struct hook_request request = *given;
-    struct child child = {.messages = -1, .pidfd = -1};
     request.progress = mmap(NULL, sizeof(*request.progress), PROT_READ | PROT_WRITE,
                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (request.progress == MAP_FAILED)
         return 1;
     snprintf(request.progress->doing, sizeof(request.progress->doing), "beginning");
-    if (!start(&request, work, &child)) {
-        fprintf(stderr, "kyok: no process for the hook's work: %s\n", strerror(errno));
-        return 1;
+    for (unsigned try = 1;; try++) {
+        bool last = try == HOOK_TRIES || now_ms() - start_ms > request.timeout_ms / 3;
+        int result = try_once(&request, work, start_ms + given->timeout_ms, last);
+        if (result != HOOK_AWAY || last)
+            return result ? 1 : 0;
+        pause_before(try);
+        int64_t left = start_ms + given->timeout_ms - now_ms();
+        request.timeout_ms = left > 400 ? (unsigned)left : 400;
     }
-    return watch(&child, deadline) ? judge(&request, &child) : give_up(&request, &child);
 }

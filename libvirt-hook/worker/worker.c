@@ -25,6 +25,7 @@ struct work {
     struct kyok_context *context; /* made for the first record */
     struct secrets *secrets;
     char key[256]; /* of the record at hand, for messages */
+    int result;
 };
 
 /* One passphrase that the domain needs. */
@@ -247,8 +248,10 @@ static bool prepare_one(struct work *work, struct need *need, enum kyok_status s
     work->key[0] = 0;
     if (status == KYOK_OK && need->copies.count > 0)
         status = give(work, need, err);
-    if (status != KYOK_OK)
+    if (status != KYOK_OK) {
         tell(work, need, err);
+        work->result = status == KYOK_UNREACHABLE ? HOOK_AWAY : 1;
+    }
     need_free(need);
     return status == KYOK_OK;
 }
@@ -312,7 +315,7 @@ static int prepare(struct work *work)
     }
     if (!good)
         release(work);
-    return good ? 0 : 1;
+    return good ? 0 : work->result;
 }
 
 static bool begin(struct work *work)
@@ -329,7 +332,7 @@ static bool begin(struct work *work)
 
 __attribute__((visibility("default"))) int kyok_hook_work(const struct hook_request *request)
 {
-    struct work work = {.request = request, .domain = request->domain};
+    struct work work = {.request = request, .domain = request->domain, .result = 1};
     int result = 1;
     if (begin(&work))
         result = request->action == HOOK_PREPARE ? prepare(&work) : release(&work);

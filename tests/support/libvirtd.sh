@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
 # A real libvirtd without systemd, in a mount namespace of the test's own: nothing of the host's /etc,
-# /run or /var is touched. Source it, then:
+# /run or /var is touched. A test begins with these lines, in this order:
 #
-#   libvirtd_enter "$@"        runs the test again inside the namespace (or skips it, saying why)
+#   . "$(dirname "$0")/../support/libvirtd.sh"
+#   libvirtd_enter "$0" "$@"   runs the test again inside the namespace (or skips it, saying why)
+#   . "$(dirname "$0")/../support/lib.sh"
+#   at_end+=(libvirtd_stop)
+#
 #   libvirtd_start             starts virtlogd and libvirtd, waits until they answer (deadline 30 s)
 #   libvirtd_stop, libvirtd_restart
 #   libvirtd_domain NAME FORMAT IMAGE SECRET [METADATA] [DEVICES]   prints a 32 MiB domain's XML
+#   libvirtd_hook_install      the hook, a SoftHSM token "bank" with the AES key "root", kyok.conf
+#   libvirtd_vm NAME IMAGE [FORMAT]   defines a VM with a disk of kyok's, bound to it
 #
 # $LIBVIRT_DIR is the test's scratch folder; it is removed when the test ends.
 
@@ -22,7 +29,7 @@ libvirtd_enter() {
     LIBVIRT_DIR=$(mktemp -d "${TMPDIR:-/tmp}/kyok-virt.XXXXXX") || exit 1
     export LIBVIRT_DIR
     local result=0
-    unshare -m -u "$0" "$@" || result=$?
+    unshare -m -u "$@" || result=$?
     rm -rf "$LIBVIRT_DIR"
     exit $result
 }
@@ -31,7 +38,6 @@ libvirtd_enter() {
 libvirtd_namespace() {
     local d=$LIBVIRT_DIR name
     mount --make-rprivate / && hostname "${LIBVIRT_HOST:-kyoktest}" || exit 1
-    trap libvirtd_stop EXIT
     mkdir -p "$d"/{upper,work,run,lib/qemu,log/qemu,cache/qemu}
     mount -t tmpfs -o mode=755 kyok-run "$d/run"
     # An overlay's upper layer may not itself lie on an overlay: a tmpfs always serves.
@@ -58,18 +64,21 @@ libvirtd_namespace() {
     [ "${LIBVIRT_FORCE_TCG:-}" = 1 ] && LIBVIRT_TYPE=qemu
 }
 
+libvirtd_pid() { cat "$LIBVIRT_DIR/libvirtd.pid" 2>/dev/null; }
+
 libvirtd_ready() {
     local tries=300
     until virsh -q list >/dev/null 2>&1; do
-        kill -0 "$LIBVIRTD_PID" 2>/dev/null || { echo "# libvirtd died" >&2; return 1; }
-        tries=$((tries - 1)); [ $tries -gt 0 ] || { echo "# libvirtd does not answer" >&2; return 1; }
+        kill -0 "$(libvirtd_pid)" 2>/dev/null || { echo "libvirtd died" >&2; return 1; }
+        tries=$((tries - 1)); [ $tries -gt 0 ] || { echo "libvirtd does not answer" >&2; return 1; }
         sleep 0.1
     done
 }
 
+# Its number goes to a file, since tests call this in subshells.
 libvirtd_launch() {
-    libvirtd -f "$LIBVIRT_DIR/libvirtd.conf" -p /run/libvirt/l.pid >/dev/null 2>>"$LIBVIRT_DIR/libvirtd.err" &
-    LIBVIRTD_PID=$!
+    setsid libvirtd -f "$LIBVIRT_DIR/libvirtd.conf" -p /run/libvirt/l.pid >/dev/null 2>>"$LIBVIRT_DIR/libvirtd.err" &
+    echo $! >"$LIBVIRT_DIR/libvirtd.pid"
 }
 
 libvirtd_start() {
@@ -78,11 +87,16 @@ libvirtd_start() {
     libvirtd_ready
 }
 
+# SIGNAL: how the daemon is told to end.
 libvirtd_end_daemon() {
-    [ -n "${LIBVIRTD_PID:-}" ] || return 0
-    kill "$LIBVIRTD_PID" 2>/dev/null
-    wait "$LIBVIRTD_PID" 2>/dev/null
-    LIBVIRTD_PID=
+    local pid tries=200
+    pid=$(libvirtd_pid) || return 0
+    kill "-${1:-TERM}" "$pid" 2>/dev/null
+    while kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null; do
+        tries=$((tries - 1)); [ $tries -gt 0 ] || { kill -9 "$pid" 2>/dev/null; break; }
+        sleep 0.05
+    done
+    rm -f "$LIBVIRT_DIR/libvirtd.pid"
 }
 
 libvirtd_restart() { libvirtd_end_daemon; libvirtd_launch; libvirtd_ready; }
@@ -92,6 +106,11 @@ libvirtd_stop() {
     libvirtd_end_daemon
     for file in /run/libvirt/qemu/*.pid /run/libvirt/qemu/swtpm/*.pid /run/libvirt/vl.pid; do
         [ -f "$file" ] && pid=$(cat "$file") && [ -n "$pid" ] && kill -9 "$pid" 2>/dev/null
+    done
+    # The hook's guard, in this namespace alone.
+    for file in /proc/[0-9]*; do
+        [ "$(readlink "$file/ns/mnt" 2>/dev/null)" = "$(readlink /proc/self/ns/mnt)" ] &&
+            tr '\0' ' ' <"$file/cmdline" 2>/dev/null | grep -q -- '^kyok --guard' && kill "${file#/proc/}"
     done
     return 0
 }
@@ -108,4 +127,25 @@ libvirtd_domain() {
   <target dev='vda' bus='virtio'/></disk>${6:-}
  <memballoon model='none'/><controller type='usb' model='none'/></devices></domain>
 X
+}
+
+# What the hook finds is what libvirtd's environment leaves: files in their usual places.
+libvirtd_hook_install() {
+    ln -s "$BUILD/libvirt-hook/kyok" /etc/libvirt/hooks/qemu.d/kyok
+    softhsm_new bank && softhsm_token bank bank && rm -rf /etc/softhsm && mkdir /etc/softhsm &&
+        cp "$SANDBOX/bank.conf" /etc/softhsm/softhsm2.conf || return 1
+    p11tool bank --token-label bank --keygen --key-type AES:32 --label root --id 01 --sensitive \
+        >/dev/null 2>&1 || return 1
+    printf '%s\n' '[token bank]' "module = $(softhsm_module)" 'uri = pkcs11:token=bank' \
+        "pin-source = file:$(pin_file)" 'timeout = 2s' '[key root]' \
+        'uri = pkcs11:token=bank;object=root' >/etc/kyok/kyok.conf
+}
+
+libvirtd_vm() {
+    local uuid secret
+    uuid=$(cat /proc/sys/kernel/random/uuid)
+    "$KYOK" disk create "$2" --size 4M --key root --format "${3:-raw}" --vm "$uuid" >"$2.xml" || return 1
+    secret=$(grep -o "uuid='[^']*'" "$2.xml")
+    libvirtd_domain "$1" "${3:-raw}" "$2" "$secret" | sed "s|</name>|</name><uuid>$uuid</uuid>|" >"$2.domain"
+    virsh -q define "$2.domain" >/dev/null
 }

@@ -202,6 +202,29 @@ static int crashes(const struct hook_request *request)
     return raise(SIGSEGV);
 }
 
+static int is_away(const struct hook_request *request)
+{
+    request->progress->remedy[0]++; /* counts the tries */
+    fprintf(stderr, "away %d\n", request->progress->remedy[0]);
+    return request->progress->remedy[0] < 3 ? HOOK_AWAY : 0;
+}
+
+static int stays_away(const struct hook_request *request)
+{
+    (void)request;
+    fputs("away\n", stderr);
+    return HOOK_AWAY;
+}
+
+static void who_is_away_is_asked_again(void **state)
+{
+    (void)state;
+    assert_int_equal(supervised(is_away, 3000), 0);
+    assert_string_equal(told, "away 3\n");
+    assert_int_equal(supervised(stays_away, 3000), 1);
+    assert_string_equal(told, "away\n");
+}
+
 static void the_deadline_holds(void **state)
 {
     (void)state;
@@ -258,6 +281,7 @@ int main(void)
         cmocka_unit_test(backing_chain_and_old_place),
         cmocka_unit_test(hostile_xml_is_refused),
         cmocka_unit_test(size_counts_and_depth_are_bounded),
+        cmocka_unit_test(who_is_away_is_asked_again),
         cmocka_unit_test(the_deadline_holds),
         cmocka_unit_test(configuration_is_checked),
     };

@@ -1,0 +1,151 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A VM on a disk whose passphrase is sealed to an HSM: libvirt starts it with the hook's help, and not
+# without the custodian's consent.
+. "$(dirname "$0")/../support/libvirtd.sh"
+libvirtd_enter "$0" "$@"
+. "$(dirname "$0")/../support/lib.sh"
+at_end+=(libvirtd_stop)
+
+cd "$SANDBOX" || exit 1
+ok "hook, token and kyok.conf are in place" libvirtd_hook_install
+ok "libvirtd answers" libvirtd_start
+
+secrets() { virsh -q secret-list | grep -c .; }
+no_secrets() { [ "$(secrets)" = 0 ]; }
+domain_uuid() { virsh -q domuuid "$1" | head -1; }
+
+# --- start and stop ---
+ok "a VM on a raw disk of kyok's" libvirtd_vm raw "$SANDBOX/raw.img"
+ok "starts ($LIBVIRT_TYPE)" virsh -q start --paused raw
+is "and runs" "$(virsh domstate raw | head -1)" paused
+ok "its secret is gone as soon as it runs" no_secrets
+is "no mark is left" "$(ls /run/kyok/starting)" ""
+ok "it stops" virsh -q destroy raw
+ok "and starts again" virsh -q start --paused raw
+ok "libvirtd restarts while it runs" libvirtd_restart
+is "it still runs" "$(virsh domstate raw | head -1)" paused
+ok "it stops" virsh -q destroy raw
+ok "a VM on a qcow2 disk" libvirtd_vm qcow "$SANDBOX/q.qcow2" qcow2
+ok "starts" virsh -q start --paused qcow
+ok "managed save" virsh -q managedsave qcow
+ok "and restore" virsh -q start qcow
+ok "it stops" virsh -q destroy qcow
+ok "no secret is left" no_secrets
+
+# --- a secret named by usage= ---
+sed "s|uuid='[^']*'/></enc|usage='/my disk \&lt;1>'/></enc|; s|<name>raw|<name>usage|" raw.img.domain >usage.xml
+virsh -q undefine raw >/dev/null
+sed -i "s|<name>usage|<name>raw|" usage.xml
+ok "the same VM with usage= instead of uuid=" virsh -q define usage.xml
+ok "starts" virsh -q start --paused raw
+ok "it stops" virsh -q destroy raw
+ok "no secret is left" no_secrets
+virsh -q define raw.img.domain >/dev/null
+
+# --- several disks ---
+u=$(domain_uuid raw)
+"$KYOK" disk create "$SANDBOX/second.img" --size 1M --key root --vm "$u" >second.xml
+sed -i "s/'vda'/'vdb'/" second.xml
+ok "a second disk" virsh -q attach-device raw second.xml --config
+ok "both open" virsh -q start --paused raw
+is "two encrypted disks" "$(virsh -q dumpxml raw | grep -c "<secret type='passphrase'")" 2
+ok "it stops" virsh -q destroy raw
+virsh -q detach-disk raw vdb --config >/dev/null
+
+# --- refusals: what virsh shows ---
+start_refused() { refused "$1" any "$2" virsh -q start --paused "${3:-raw}"; }
+keep() { cp -a raw.img.kyok kept.kyok; }
+restore() { cp -a kept.kyok raw.img.kyok; }
+keep
+sed -i 's/"iv":"./"iv":"-/' raw.img.kyok
+start_refused "a tampered record: refused" 'VM raw: disk vda \(.*raw.img\)'
+cp q.qcow2.kyok raw.img.kyok
+start_refused "another disk's record: refused" 'belongs to another volume'
+restore
+u2=$(cat /proc/sys/kernel/random/uuid)
+ok "the record is bound to another VM" "$KYOK" disk bind raw.img --vm "$u2"
+start_refused "and refused" 'belongs to another VM'
+ok "bound to any VM" "$KYOK" disk bind raw.img --any-vm
+ok "it starts" virsh -q start --paused raw
+virsh -q destroy raw >/dev/null
+restore
+echo '{}' >raw.img.kyok
+start_refused "a record that is none: refused" 'raw.img.kyok|VM raw'
+rm -f raw.img.kyok; mkfifo raw.img.kyok
+start_refused "a FIFO for a record: refused, and at once" 'no regular file'
+rm -f raw.img.kyok; restore
+"$KYOK" disk create "$SANDBOX/loose.img" --size 1M --key root >/dev/null
+cp loose.img.kyok kept-loose.kyok
+libvirtd_domain loose raw "$SANDBOX/loose.img" "$("$KYOK" disk info loose.img | grep -o "uuid='[^']*'")" >loose.xml
+virsh -q define loose.xml >/dev/null
+start_refused "a record bound to no VM yet: refused, naming the verb" 'kyok disk bind' loose
+ok "bound by name" "$KYOK" disk bind loose.img --vm loose --metadata
+ok "it starts" virsh -q start --paused loose
+virsh -q destroy loose >/dev/null
+mv loose.img.kyok away
+ok "without the sidecar: the copy in the metadata serves" virsh -q start --paused loose
+virsh -q destroy loose >/dev/null
+mv away loose.img.kyok
+
+# --- the custodian is away ---
+mv /etc/softhsm/softhsm2.conf /etc/softhsm/away
+started=$(now_ms)
+start_refused "custodian away: refused, naming the key" 'key pkcs11:token=bank'
+at_most "within the deadline (ms)" $(($(now_ms) - started)) 4500
+mv /etc/softhsm/away /etc/softhsm/softhsm2.conf
+ok "back: the next start works" virsh -q start --paused raw
+virsh -q destroy raw >/dev/null
+chmod 644 "$SANDBOX/pin"
+start_refused "a PIN that others can read: refused" 'pin'
+chmod 600 "$SANDBOX/pin"
+
+# --- a stored secret of the same name is not touched ---
+secret=$("$KYOK" disk info raw.img --json | grep -o '"secret": "[^"]*"' | cut -d'"' -f4)
+echo "<secret ephemeral='no' private='no'><uuid>$secret</uuid></secret>" >stored.xml
+virsh -q secret-define stored.xml >/dev/null
+virsh -q secret-set-value "$secret" "$(echo -n other | base64)" >/dev/null 2>&1
+start_refused "a stored secret of that name: refused, with the remedy" "virsh secret-undefine $secret"
+is "and left as it was" "$(virsh -q secret-get-value "$secret" | head -1)" "$(echo -n other | base64)"
+virsh -q secret-undefine "$secret" >/dev/null
+
+# --- lock ---
+mkdir -p /etc/kyok/locked; touch "/etc/kyok/locked/$u"
+start_refused "a locked VM: refused" 'is locked'
+rm "/etc/kyok/locked/$u"
+
+# --- others cost nothing: no worker is loaded ---
+libvirtd_domain plain raw "$SANDBOX/raw.img" "uuid='$secret'" |
+    sed 's|<encryption.*</encryption>||' >plain.xml
+ok "the hook passes a domain without encryption" sh -c "'$BUILD/libvirt-hook/kyok' plain prepare begin - <plain.xml"
+unlike "and loads neither libkyok nor libvirt" \
+    "$(LD_DEBUG=files "$BUILD/libvirt-hook/kyok" plain prepare begin - <plain.xml 2>&1)" 'libkyok|libvirt\.so|kyok-hook\.so'
+printf '<!DOCTYPE d [<!ENTITY a "b">]><domain><name>&a;</name></domain>' >hostile.xml
+refused "XML with entities: refused" 1 'entities' sh -c "'$BUILD/libvirt-hook/kyok' x prepare begin - <hostile.xml"
+refused "10 MB of XML: refused" 1 '8 MiB' sh -c "head -c 10000000 /dev/zero | tr '\\0' ' ' | '$BUILD/libvirt-hook/kyok' x prepare begin -"
+{ echo '<domain><name>x</name><devices>'; for i in $(seq 1000); do
+    echo "<disk><source file='/x$i'><encryption format='luks'><secret uuid='$u'/></encryption></source></disk>"
+done; echo '</devices></domain>'; } >many.xml
+refused "1000 encrypted disks: refused" 1 '256 encrypted' sh -c "'$BUILD/libvirt-hook/kyok' x prepare begin - <many.xml"
+
+# --- parallel starts ---
+for i in $(seq 8); do libvirtd_vm "p$i" "$SANDBOX/p$i.img" || diag "p$i is not made"; done
+parallel() {
+    local i pids=() result=0
+    for i in $(seq 8); do virsh -q start --paused "p$i" & pids+=($!); done
+    for i in "${pids[@]}"; do wait "$i" || result=1; done
+    return $result
+}
+ok "8 VMs start in parallel" parallel
+is "all run" "$(virsh -q list | grep -c paused)" 8
+ok "no secret is left" no_secrets
+is "no mark is left" "$(ls /run/kyok/starting)" ""
+
+# --- what is on the host ---
+pass=$("$BUILD/kyok-qemu-secret" --config /etc/kyok/kyok.conf --disk d=p1.img -- cat @d@)
+is "the passphrase is 64 hexadecimal characters" "$(grep -Ec '^[0-9a-f]{64}$' <<<"$pass")" 1
+found=$(grep -rlFf <(echo "$pass") --binary-files=text /etc/libvirt /etc/kyok /run /var/lib/libvirt /var/log/libvirt "$SANDBOX" "$LIBVIRT_DIR" 2>/dev/null)
+is "it is in no file of the host" "$found" ""
+is "nor in any command line" "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' | grep -cFf <(echo "$pass"))" 0
+for i in $(seq 8); do virsh -q destroy "p$i" >/dev/null; done
+done_testing
