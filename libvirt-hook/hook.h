@@ -43,8 +43,10 @@ struct hook_request {
     struct hook_progress *progress;
 };
 
-/* The worker's one symbol, "kyok_hook_work". Messages go to standard error; returns the exit code.
- */
+/* The worker's one symbol, "kyok_hook_work". Messages go to standard error. Returns 0, 1, or
+ * HOOK_AWAY: a custodian is away, and nothing was left behind. */
+#define HOOK_AWAY 3
+#define HOOK_TRIES 5
 typedef int hook_worker(const struct hook_request *request);
 #define HOOK_WORKER_SYMBOL "kyok_hook_work"
 
