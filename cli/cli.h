@@ -25,6 +25,11 @@
 #define CLI_VERB_TABLES(TABLE)                                                                     \
     TABLE(cli_key_verbs)                                                                           \
     TABLE(cli_module_verbs)                                                                        \
+    TABLE(cli_envelope_seal_verbs)                                                                 \
+    TABLE(cli_envelope_open_verbs)                                                                 \
+    TABLE(cli_envelope_inspect_verbs)                                                              \
+    TABLE(cli_envelope_rewrap_verbs)                                                               \
+    TABLE(cli_envelope_uses_verbs)                                                                 \
     TABLE(cli_setup_verbs)                                                                         \
     TABLE(cli_doctor_verbs)                                                                        \
     TABLE(cli_completion_verbs)                                                                    \

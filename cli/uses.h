@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to the verbs that ask what rests on a key. */
+#ifndef KYOK_CLI_USES_H
+#define KYOK_CLI_USES_H
+
+#include "cli/cli.h"
+
+#define CLI_USE_PEM "pem-reference"
+
+struct cli_use {
+    char *path;
+    const char *kind; /* "envelope", "stream", "record", CLI_USE_PEM, "configuration" */
+    char *what;       /* the kid, URI or file name that names the key */
+    size_t line;      /* 0: the whole file */
+};
+
+/* Fill config and wanted, find, free. */
+struct cli_uses {
+    const struct kyok_config *config;
+    const struct kyok_reference *wanted;
+    struct cli_use *list;
+    size_t count;
+    size_t files; /* looked at */
+    char **texts; /* of them, text files */
+    size_t text_count;
+};
+
+/* count 0: the usual places. */
+enum kyok_status cli_uses_find(struct cli_uses *uses, const char *const *paths, size_t count,
+                               struct kyok_error *err);
+json_t *cli_uses_json(const struct cli_uses *uses);
+void cli_uses_print(FILE *stream, const struct cli_uses *uses);
+void cli_uses_free(struct cli_uses *uses);
+
+#endif
