@@ -32,6 +32,11 @@
     TABLE(cli_envelope_uses_verbs)                                                                 \
     TABLE(cli_setup_verbs)                                                                         \
     TABLE(cli_doctor_verbs)                                                                        \
+    TABLE(cli_kmip_ping_verbs)                                                                     \
+    TABLE(cli_kmip_create_verbs)                                                                   \
+    TABLE(cli_kmip_get_verbs)                                                                      \
+    TABLE(cli_kmip_locate_verbs)                                                                   \
+    TABLE(cli_kmip_state_verbs)                                                                    \
     TABLE(cli_completion_verbs)                                                                    \
     TABLE(cli_disk_create_verbs)                                                                   \
     TABLE(cli_disk_recipients_verbs)                                                               \

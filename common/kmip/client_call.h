@@ -6,14 +6,13 @@
 #include "common/kmip/client_live.h"
 #include "common/kmip/kmip.h"
 
-/* --- client.c: the handle --------------------------------------------------------------------- */
+/* --- client.c: the handle -------------------------------------------------------------------- */
 
 /* This process's state behind the handle. */
 enum kyok_status kyok_kmip_client_live(struct kyok_kmip_client *client,
                                        struct kyok_kmip_live **live, struct kyok_error *err);
 
-/* --- client_rules.c: what is known of each operation ---------------------------------------------
- */
+/* --- client_rules.c: what is known of each operation ----------------------------------------- */
 
 /* Where a call may go, and whether it may be sent again when its answer was lost. */
 struct kyok_kmip_rule {
@@ -28,8 +27,7 @@ enum kyok_status kyok_kmip_check_answer(const struct kyok_kmip_request_item *ask
                                         const struct kyok_kmip_reply *reply,
                                         struct kyok_error *err);
 
-/* --- client_exchange.c: one request and its answer on one connection
- * ------------------------------- */
+/* --- client_exchange.c: one request and its answer on one connection ------------------------- */
 
 enum kyok_kmip_progress {
     KYOK_KMIP_NOT_SENT,  /* nothing reached the network, or nothing was to be sent */
@@ -44,8 +42,7 @@ enum kyok_status kyok_kmip_exchange(struct kyok_kmip_connection *connection, uns
                                     struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
                                     enum kyok_kmip_progress *progress, struct kyok_error *err);
 
-/* --- client_negotiate.c
- * ------------------------------------------------------------------------------ */
+/* --- client_negotiate.c ---------------------------------------------------------------------- */
 
 #define KYOK_KMIP_VERSIONS 7
 /* A connection on which *version may be spoken: the endpoint's remembered one, else it is asked. */

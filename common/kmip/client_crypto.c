@@ -5,8 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- parameters
- * ------------------------------------------------------------------------------------ */
+/* --- parameters ------------------------------------------------------------------------------ */
 
 static const struct {
     enum kyok_hash hash;
@@ -74,8 +73,7 @@ static void forget_1_4(struct kyok_kmip_cryptographic_parameters *parameters)
     parameters->mask_generator_hashing_algorithm = 0;
 }
 
-/* --- Sign
- * --------------------------------------------------------------------------------------------- */
+/* --- Sign ------------------------------------------------------------------------------------ */
 
 /* What is known of the group's endpoints: whether the one that answered takes digests. */
 static struct kyok_kmip_endpoint *endpoint_called(struct kyok_kmip_live *live, const char *url)
@@ -219,8 +217,7 @@ enum kyok_status kyok_kmip_sign(struct kyok_kmip_client *client, struct kyok_byt
     return KYOK_OK;
 }
 
-/* --- Encrypt, Decrypt
- * ------------------------------------------------------------------------------------- */
+/* --- Encrypt, Decrypt ------------------------------------------------------------------------ */
 
 static enum kyok_status oaep_parameters(struct kyok_kmip_client *client,
                                         const struct kyok_cipher_request *request,

@@ -61,8 +61,7 @@ void kyok_kmip_endpoint_order(struct kyok_kmip_live *live, enum kyok_kmip_access
     pthread_mutex_unlock(&live->lock);
 }
 
-/* --- health ------------------------------------------------------------------------------------
- */
+/* --- health ---------------------------------------------------------------------------------- */
 
 static void say(const struct kyok_kmip_endpoint *endpoint, const char *type,
                 enum kyok_status status, const char *detail)

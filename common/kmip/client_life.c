@@ -8,8 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* --- names
- * ----------------------------------------------------------------------------------------- */
+/* --- names ----------------------------------------------------------------------------------- */
 
 #define PUBLIC_SUFFIX ".pub"
 
@@ -51,8 +50,7 @@ static enum kyok_status refuse_taken_name(struct kyok_kmip_client *client,
     return kyok_remedy(err, "choose another name, or use that object");
 }
 
-/* --- requests
- * ---------------------------------------------------------------------------------------- */
+/* --- requests -------------------------------------------------------------------------------- */
 
 /* What a request's views point into. */
 struct creation_parts {
@@ -88,13 +86,18 @@ static void fill_template(struct kyok_kmip_template *template, struct kyok_kmip_
                                         (int32_t)creation->bits));
 }
 
+#define NO_USAGE UINT32_MAX /* opaque objects have no usage mask (3.19), and PyKMIP insists on it  \
+                             */
+
 static void add_identity(struct kyok_kmip_template *template, struct kyok_kmip_attribute *array,
                          uint32_t usage, struct kyok_kmip_name *name, const char *text)
 {
     name->value = kyok_bytes_of_text(text);
     name->type = KYOK_KMIP_NAME_TYPE_UNINTERPRETED_TEXT_STRING;
-    add(template, array,
-        kyok_kmip_attribute_integer(KYOK_KMIP_ATTRIBUTE_CRYPTOGRAPHIC_USAGE_MASK, (int32_t)usage));
+    if (usage != NO_USAGE)
+        add(template, array,
+            kyok_kmip_attribute_integer(KYOK_KMIP_ATTRIBUTE_CRYPTOGRAPHIC_USAGE_MASK,
+                                        (int32_t)usage));
     add(template, array, kyok_kmip_attribute_structure(KYOK_KMIP_ATTRIBUTE_NAME, name));
 }
 
@@ -132,7 +135,9 @@ static void fill_request(const struct kyok_kmip_creation *creation,
         return;
     }
     fill_template(&parts->own_template, parts->own, creation);
-    add_identity(&parts->own_template, parts->own, creation->usage, &parts->name, created->name);
+    bool opaque = creation->object_type == KYOK_KMIP_OBJECT_TYPE_OPAQUE_OBJECT;
+    add_identity(&parts->own_template, parts->own, opaque ? NO_USAGE : creation->usage,
+                 &parts->name, created->name);
     if (creation->object == NULL) {
         item->operation = KYOK_KMIP_OPERATION_CREATE;
         item->payload.create.object_type = creation->object_type;
@@ -145,8 +150,7 @@ static void fill_request(const struct kyok_kmip_creation *creation,
     item->payload.register_object.object = *creation->object;
 }
 
-/* --- answers
- * ------------------------------------------------------------------------------------------- */
+/* --- answers --------------------------------------------------------------------------------- */
 
 static enum kyok_status keep_identifier(struct kyok_bytes id, const char *endpoint, char *to,
                                         size_t room, struct kyok_error *err)
@@ -182,8 +186,7 @@ static enum kyok_status take_created(const struct kyok_kmip_request_item *item,
                            err);
 }
 
-/* --- a lost answer
- * ----------------------------------------------------------------------------------------- */
+/* --- a lost answer --------------------------------------------------------------------------- */
 
 static enum kyok_status look_up(struct kyok_kmip_client *client, const char *name,
                                 enum kyok_kmip_object_type type, char *to, size_t room,
@@ -275,9 +278,7 @@ enum kyok_status kyok_kmip_create(struct kyok_kmip_client *client,
     return status;
 }
 
-/* --- states
- * --------------------------------------------------------------------------------------------------
- */
+/* --- states ---------------------------------------------------------------------------------- */
 
 typedef bool state_is_reached(enum kyok_kmip_state state);
 

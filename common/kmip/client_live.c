@@ -67,8 +67,7 @@ static void config_free(struct kyok_kmip_config *config)
     free(config->crl);
 }
 
-/* --- one group's state --------------------------------------------------------------------------
- */
+/* --- one group's state ----------------------------------------------------------------------- */
 
 static void live_init(struct kyok_kmip_live *live, const struct kyok_kmip_config *config)
 {
@@ -180,8 +179,7 @@ void kyok_kmip_live_abandon(struct kyok_kmip_live *live)
     }
 }
 
-/* --- trust and identity
- * --------------------------------------------------------------------------- */
+/* --- trust and identity ---------------------------------------------------------------------- */
 
 /* True, with making_tls set, when this caller is the one to read the files. */
 static bool must_make(struct kyok_kmip_live *live)

@@ -89,7 +89,7 @@ void kyok_kmip_live_abandon(struct kyok_kmip_live *live);
 enum kyok_status kyok_kmip_live_tls(struct kyok_kmip_live *live, struct kyok_deadline deadline,
                                     struct kyok_tls **tls, struct kyok_error *err);
 
-/* --- client_pool.c ---------------------------------------------------------------------------- */
+/* --- client_pool.c --------------------------------------------------------------------------- */
 
 /* An idle connection that is still open, else NULL. */
 struct kyok_kmip_connection *kyok_kmip_pool_take(struct kyok_kmip_endpoint *endpoint);
@@ -104,8 +104,7 @@ void kyok_kmip_pool_drop(struct kyok_kmip_connection *connection);
 /* Closes the idle ones: their server is gone, or they were opened with replaced certificates. */
 void kyok_kmip_pool_drain(struct kyok_kmip_endpoint *endpoint);
 
-/* --- client_endpoint.c -------------------------------------------------------------------------
- */
+/* --- client_endpoint.c ----------------------------------------------------------------------- */
 
 enum kyok_kmip_access { KYOK_KMIP_READ, KYOK_KMIP_WRITE };
 

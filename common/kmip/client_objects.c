@@ -14,8 +14,7 @@ static const char *text_of(struct kyok_bytes bytes, char *text, size_t size)
     return text;
 }
 
-/* --- what an object should be --------------------------------------------------------------------
- */
+/* --- what an object should be ---------------------------------------------------------------- */
 
 static enum kyok_status mismatch(const struct kyok_kmip_reply *reply, const char *what,
                                  const char *got, const char *wanted, struct kyok_error *err)
@@ -77,8 +76,7 @@ static enum kyok_status check_kind(const struct kyok_kmip_reply *reply, uint32_t
     return check_bits(reply, bits, expected->bits, err);
 }
 
-/* --- Get
- * -------------------------------------------------------------------------------------------- */
+/* --- Get ------------------------------------------------------------------------------------- */
 
 /* A raw symmetric key has exactly the bytes that its length says. */
 static enum kyok_status check_material(const struct kyok_kmip_reply *reply,
@@ -125,8 +123,7 @@ enum kyok_status kyok_kmip_get(struct kyok_kmip_client *client, struct kyok_byte
     return status == KYOK_OK ? KYOK_OK : kyok_kmip_name_operation(err, "Get");
 }
 
-/* --- Get Attributes
- * ------------------------------------------------------------------------------------ */
+/* --- Get Attributes -------------------------------------------------------------------------- */
 
 static enum kyok_answer answer_of(const struct kyok_kmip_attribute *attribute)
 {
@@ -261,9 +258,25 @@ enum kyok_status kyok_kmip_facts_usable(const struct kyok_kmip_facts *facts, con
     return kyok_remedy(err, "it has been revoked or destroyed: use another key");
 }
 
-/* --- Locate
- * -----------------------------------------------------------------------------------------------
- */
+enum kyok_answer kyok_kmip_may_get(struct kyok_kmip_client *client, struct kyok_bytes identifier,
+                                   const struct kyok_kmip_facts *facts,
+                                   struct kyok_deadline deadline)
+{
+    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    static const struct kyok_kmip_expectation anything;
+    struct kyok_error err;
+
+    if (facts->extractable == KYOK_NO || facts->sensitive == KYOK_YES)
+        return KYOK_NO;
+    kyok_kmip_reply_init(&reply);
+    enum kyok_status status =
+        kyok_kmip_get(client, identifier, 0, &anything, deadline, &reply, &err);
+    if (status == KYOK_OK)
+        return KYOK_YES;
+    return reply.item != NULL ? KYOK_NO : KYOK_NOT_KNOWN;
+}
+
+/* --- Locate ---------------------------------------------------------------------------------- */
 
 #define PAGE ((size_t)1000)
 

@@ -141,8 +141,7 @@ static enum kyok_status check_identifier(const struct kyok_kmip_request_item *as
     return kyok_remedy(err, "do not trust this server before you know why");
 }
 
-/* --- the answer as a whole ----------------------------------------------------------------------
- */
+/* --- the answer as a whole ------------------------------------------------------------------- */
 
 enum kyok_status kyok_kmip_check_answer(const struct kyok_kmip_request_item *asked,
                                         const struct kyok_kmip_reply *reply, struct kyok_error *err)

@@ -14,7 +14,7 @@
 #include "common/config/kyok_conf.h"
 #include "common/kmip/message.h"
 
-/* --- the client of one group ------------------------------------------------------------------ */
+/* --- the client of one group ----------------------------------------------------------------- */
 
 /* Immutable and light; connections belong to the process and are shared by all clients of the same
  * servers and files. Thread-safe; survives fork (a child opens its own connections). */
@@ -28,8 +28,7 @@ const struct kyok_kmip_config *kyok_kmip_client_config(const struct kyok_kmip_cl
 /* The group's timeout from now on. */
 struct kyok_deadline kyok_kmip_client_deadline(const struct kyok_kmip_client *client);
 
-/* --- calls --------------------------------------------------------------------------------------
- */
+/* --- calls ----------------------------------------------------------------------------------- */
 
 #define KYOK_KMIP_REPLY_MAX                                                                        \
     ((size_t)1 << 20) /* bytes of an answer; a longer one is refused unread */
@@ -61,8 +60,7 @@ enum kyok_status kyok_kmip_call(struct kyok_kmip_client *client,
 /* The version spoken with the endpoint that was used last; 0 before any contact. */
 unsigned kyok_kmip_client_version(struct kyok_kmip_client *client);
 
-/* --- objects (client_objects.c)
- * -------------------------------------------------------------------- */
+/* --- objects (client_objects.c) -------------------------------------------------------------- */
 
 struct kyok_kmip_expectation { /* what the caller knows of an object; 0 or empty: anything */
     enum kyok_kmip_object_type object_type;
@@ -102,6 +100,12 @@ enum kyok_status kyok_kmip_get_facts(struct kyok_kmip_client *client, struct kyo
 enum kyok_status kyok_kmip_facts_usable(const struct kyok_kmip_facts *facts, const char *object,
                                         struct kyok_error *err);
 
+/* Does this identity get the key in the clear? Said by the attributes where they say it, else found
+ * out by a Get whose answer is wiped at once. KYOK_NOT_KNOWN when the server could not be asked. */
+enum kyok_answer kyok_kmip_may_get(struct kyok_kmip_client *client, struct kyok_bytes identifier,
+                                   const struct kyok_kmip_facts *facts,
+                                   struct kyok_deadline deadline);
+
 /* Appends identifiers, each NUL-terminated, to *found (at most limit; *more tells that there are
  * others). Pages where the server can (1.3). */
 enum kyok_status kyok_kmip_locate(struct kyok_kmip_client *client,
@@ -116,8 +120,7 @@ enum kyok_status kyok_kmip_locate_name(struct kyok_kmip_client *client, struct k
                                        struct kyok_deadline deadline, struct kyok_buffer *id,
                                        struct kyok_error *err);
 
-/* --- life (client_life.c)
- * ----------------------------------------------------------------------------- */
+/* --- life (client_life.c) -------------------------------------------------------------------- */
 
 struct kyok_kmip_creation {
     enum kyok_kmip_object_type object_type; /* symmetric key, or private key for a pair */
@@ -152,8 +155,7 @@ enum kyok_status kyok_kmip_revoke(struct kyok_kmip_client *client, struct kyok_b
 enum kyok_status kyok_kmip_destroy(struct kyok_kmip_client *client, struct kyok_bytes identifier,
                                    struct kyok_deadline deadline, struct kyok_error *err);
 
-/* --- cryptography at the server (client_crypto.c)
- * ----------------------------------------------------- */
+/* --- cryptography at the server (client_crypto.c) -------------------------------------------- */
 
 /* True while it is not known that every endpoint in use signs digests: then pass the data as well.
  */
@@ -175,8 +177,7 @@ enum kyok_status kyok_kmip_decrypt(struct kyok_kmip_client *client, struct kyok_
                                    struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
                                    struct kyok_error *err);
 
-/* --- endpoints (client_ping.c)
- * -------------------------------------------------------------------------- */
+/* --- endpoints (client_ping.c) --------------------------------------------------------------- */
 
 struct kyok_kmip_endpoint_report {
     const char *url;

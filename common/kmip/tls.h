@@ -16,7 +16,7 @@
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 
-/* --- addresses --- */
+/* --- addresses ------------------------------------------------------------------------------- */
 
 #define KYOK_KMIP_PORT "5696"
 #define KYOK_TLS_MAX_ADDRESSES 8
@@ -49,7 +49,7 @@ enum kyok_status kyok_tls_connect_tcp(const struct kyok_tls_peer *peer,
                                       struct kyok_deadline deadline, int *fd,
                                       struct kyok_error *err);
 
-/* --- trust and identity --- */
+/* --- trust and identity ---------------------------------------------------------------------- */
 
 /* What the files of one [kmip NAME] section say. Immutable; reference-counted through SSL_CTX. */
 struct kyok_tls;
@@ -64,7 +64,7 @@ void kyok_tls_free(struct kyok_tls *tls);
 /* "CN=..." of the certificate that this side presents. */
 const char *kyok_tls_identity(const struct kyok_tls *tls);
 
-/* --- streams --- */
+/* --- streams --------------------------------------------------------------------------------- */
 
 struct kyok_tls_stream; /* used by one thread at a time */
 
@@ -89,7 +89,7 @@ const char *kyok_tls_stream_peer_name(const struct kyok_tls_stream *stream, char
                                       size_t size);
 void kyok_tls_stream_close(struct kyok_tls_stream *stream); /* NULL is allowed */
 
-/* --- errors --- */
+/* --- errors ---------------------------------------------------------------------------------- */
 
 /* Why a handshake or record failed, each reason with its own sentence and remedy. Takes what
  * OpenSSL put into this thread's error queue since the last ERR_set_mark(). */

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- URLs --- */
+/* --- URLs ------------------------------------------------------------------------------------ */
 
 static bool copy_part(char *to, size_t room, const char *from, size_t size)
 {
@@ -81,7 +81,7 @@ enum kyok_status kyok_tls_peer_parse(const char *url, struct kyok_tls_peer *peer
     return KYOK_OK;
 }
 
-/* --- lookup --- */
+/* --- lookup ---------------------------------------------------------------------------------- */
 
 /* Owned by the caller and the thread together; the last one frees it. */
 struct lookup {
@@ -252,8 +252,7 @@ enum kyok_status kyok_tls_resolve(const struct kyok_tls_peer *peer,
     return result == 0 ? KYOK_OK : lookup_failed(peer, result, err);
 }
 
-/* --- connections -------------------------------------------------------------------------------
- */
+/* --- connections ----------------------------------------------------------------------------- */
 
 static void set_options(int fd)
 {

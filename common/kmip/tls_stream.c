@@ -31,8 +31,7 @@ struct kyok_tls_stream {
     bool closed; /* the peer said that it is done (close_notify) */
 };
 
-/* --- the socket, as a BIO that never raises SIGPIPE ----------------------------------------------
- */
+/* --- the socket, as a BIO that never raises SIGPIPE ------------------------------------------ */
 
 static int socket_result(struct kyok_tls_stream *stream, BIO *bio, ssize_t result,
                          enum socket_state wants)
@@ -109,8 +108,7 @@ static bool attach_socket(struct kyok_tls_stream *stream)
     return true;
 }
 
-/* --- waiting -------------------------------------------------------------------------------------
- */
+/* --- waiting --------------------------------------------------------------------------------- */
 
 static enum kyok_status stream_failed(struct kyok_tls_stream *stream, const char *during,
                                       struct kyok_error *err)
@@ -149,7 +147,7 @@ static enum kyok_status wait_or_fail(struct kyok_tls_stream *stream, const char 
     return kyok_remedy(err, "look at the server's load, or raise timeout in the [kmip] section");
 }
 
-/* --- opening --- */
+/* --- opening --------------------------------------------------------------------------------- */
 
 /* The certificate must be for the name or address that kyok.conf gives; the library checks it as
  * part of the chain. */
@@ -216,7 +214,7 @@ enum kyok_status kyok_tls_stream_open(struct kyok_tls *tls, const struct kyok_tl
     return KYOK_OK;
 }
 
-/* --- exchange --- */
+/* --- exchange -------------------------------------------------------------------------------- */
 
 static enum kyok_status send_all(struct kyok_tls_stream *stream, struct kyok_bytes data,
                                  struct kyok_deadline deadline, struct kyok_error *err)

@@ -49,7 +49,7 @@
 #include <openssl/evp.h>
 #include <pthread.h>
 
-/* --- store: objects, under one lock ----------------------------------------------------------- */
+/* --- store: objects, under one lock ---------------------------------------------------------- */
 
 #define SERVER_OBJECTS 4096
 #define SERVER_TEXT 128
@@ -123,8 +123,7 @@ bool server_matches(const struct server_object *object,
 size_t server_attributes(const struct server_object *object, struct kyok_kmip_arena *arena,
                          unsigned version, const struct kyok_kmip_attribute **list);
 
-/* --- crypto --------------------------------------------------------------------------------------
- */
+/* --- crypto ---------------------------------------------------------------------------------- */
 
 bool server_make_pair(struct server_object *private_key, struct server_object *public_key,
                       enum kyok_kmip_cryptographic_algorithm algorithm, unsigned bits,
@@ -143,8 +142,7 @@ bool server_decrypt(const struct server_object *object,
                     const struct kyok_kmip_cipher_request *request, struct kyok_kmip_arena *arena,
                     struct kyok_kmip_cipher_response *response);
 
-/* --- answers
- * --------------------------------------------------------------------------------------- */
+/* --- answers --------------------------------------------------------------------------------- */
 
 /* The client's request to its answer; everything lies in the arena or in the store, which the
  * caller holds locked until the answer is written. */
@@ -153,8 +151,7 @@ void server_answer(struct server *server, const char *client,
                    struct kyok_kmip_response *response);
 const char *server_operation_name(enum kyok_kmip_operation operation);
 
-/* --- faults
- * ------------------------------------------------------------------------------------------ */
+/* --- faults ---------------------------------------------------------------------------------- */
 
 /* The fault that this request meets, its count taken down; kind "" for none. */
 struct server_fault server_take_fault(struct server *server, enum kyok_kmip_operation operation);
@@ -164,8 +161,7 @@ void server_spoil_answer(const struct server_fault *fault, struct kyok_kmip_aren
 /* Changes its bytes. */
 void server_spoil_bytes(const struct server_fault *fault, struct kyok_buffer *bytes);
 
-/* --- commands
- * ------------------------------------------------------------------------------------------ */
+/* --- commands -------------------------------------------------------------------------------- */
 
 /* Obeys one line and prints the answer. */
 void server_command(struct server *server, char *line);

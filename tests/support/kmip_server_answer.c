@@ -23,8 +23,7 @@ static void refuse(struct work *work, enum kyok_kmip_result_reason reason, const
     work->answer->message = kyok_bytes_of_text(message);
 }
 
-/* --- permissions --------------------------------------------------------------------------------
- */
+/* --- permissions ----------------------------------------------------------------------------- */
 
 static bool denied(const struct work *work)
 {
@@ -74,8 +73,7 @@ static struct kyok_bytes id_of(const struct server_object *object)
     return kyok_bytes_of_text(object->id);
 }
 
-/* --- server operations
- * ---------------------------------------------------------------------------- */
+/* --- server operations ----------------------------------------------------------------------- */
 
 static void discover_versions(struct work *work)
 {
@@ -104,8 +102,7 @@ static void query(struct work *work)
         kyok_bytes_of_text("kyok scripted test server");
 }
 
-/* --- making objects
- * ----------------------------------------------------------------------------------- */
+/* --- making objects -------------------------------------------------------------------------- */
 
 static void set_attributes(struct server_object *object, const struct kyok_kmip_template *template)
 {
@@ -178,8 +175,7 @@ static void register_object(struct work *work)
     work->answer->payload.identifier.unique_identifier = id_of(object);
 }
 
-/* --- looking at objects
- * ---------------------------------------------------------------------------------- */
+/* --- looking at objects ---------------------------------------------------------------------- */
 
 static bool all_match(const struct server_object *object, const kyok_kmip_attributes *wanted)
 {
@@ -297,9 +293,7 @@ static void add_attribute(struct work *work)
         work->answer->payload.attribute.attribute = request->attribute;
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------ */
 
 static void activate(struct work *work)
 {
@@ -354,8 +348,7 @@ static void destroy(struct work *work)
     free(object);
 }
 
-/* --- cryptography
- * -------------------------------------------------------------------------------------------- */
+/* --- cryptography ---------------------------------------------------------------------------- */
 
 static void sign(struct work *work)
 {
@@ -393,9 +386,7 @@ static void cipher(struct work *work)
     response->unique_identifier = id_of(object);
 }
 
-/* --- the table
- * ------------------------------------------------------------------------------------------------
- */
+/* --- the table ------------------------------------------------------------------------------- */
 
 static const struct {
     enum kyok_kmip_operation operation;

@@ -9,8 +9,7 @@
 #include <openssl/x509.h>
 #include <string.h>
 
-/* --- keys
- * ------------------------------------------------------------------------------------------- */
+/* --- keys ------------------------------------------------------------------------------------ */
 
 bool server_make_pair(struct server_object *private_key, struct server_object *public_key,
                       enum kyok_kmip_cryptographic_algorithm algorithm, unsigned bits,
@@ -76,8 +75,7 @@ struct kyok_bytes server_private_der(const struct server_object *object,
     return copy;
 }
 
-/* --- signatures
- * ---------------------------------------------------------------------------------------- */
+/* --- signatures ------------------------------------------------------------------------------ */
 
 static const EVP_MD *digest_of(enum kyok_kmip_hashing_algorithm algorithm)
 {
@@ -151,8 +149,7 @@ bool server_sign(const struct server_object *object, const struct kyok_kmip_sign
     return done;
 }
 
-/* --- encryption
- * ------------------------------------------------------------------------------------------ */
+/* --- encryption ------------------------------------------------------------------------------ */
 
 static bool wants_gcm(const struct server_object *object,
                       const struct kyok_kmip_cipher_request *request)

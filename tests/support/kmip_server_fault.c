@@ -24,8 +24,7 @@ static bool is(const struct server_fault *fault, const char *kind)
     return strcmp(fault->kind, kind) == 0;
 }
 
-/* --- the answer's structure ---------------------------------------------------------------------
- */
+/* --- the answer's structure ------------------------------------------------------------------ */
 
 static void other_identifier(struct kyok_kmip_response_item *item)
 {
@@ -116,8 +115,7 @@ void server_spoil_answer(const struct server_fault *fault, struct kyok_kmip_aren
     spoil_get(fault, &items[0]);
 }
 
-/* --- its bytes
- * ------------------------------------------------------------------------------------- */
+/* --- its bytes ------------------------------------------------------------------------------- */
 
 static void put_u32(uint8_t *to, uint32_t value)
 {

@@ -47,8 +47,7 @@ struct server_object *server_add(struct server *server, const char *id, const ch
     return object;
 }
 
-/* --- attributes
- * ------------------------------------------------------------------------------------ */
+/* --- attributes ------------------------------------------------------------------------------ */
 
 static bool set_custom(struct server_object *object, const struct kyok_kmip_attribute *attribute)
 {

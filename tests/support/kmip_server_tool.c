@@ -27,8 +27,7 @@ static void die(const char *what)
     exit(1);
 }
 
-/* --- TLS -----------------------------------------------------------------------------------------
- */
+/* --- TLS ------------------------------------------------------------------------------------- */
 
 static SSL_CTX *tls_context(struct server *server)
 {
@@ -89,8 +88,7 @@ static void pause_ms(long ms)
     nanosleep(&time, NULL);
 }
 
-/* --- answers
- * ---------------------------------------------------------------------------------------- */
+/* --- answers --------------------------------------------------------------------------------- */
 
 static bool read_request(struct connection *connection, struct kyok_buffer *bytes)
 {
@@ -222,8 +220,7 @@ static void *serve_thread(void *argument)
     return NULL;
 }
 
-/* --- connections
- * ------------------------------------------------------------------------------------- */
+/* --- connections ----------------------------------------------------------------------------- */
 
 static int take_slot(struct server *server, int fd)
 {
@@ -305,9 +302,7 @@ void server_down(struct server *server, bool listener_too)
     pthread_mutex_unlock(&server->lock);
 }
 
-/* --- main
- * ------------------------------------------------------------------------------------------------
- */
+/* --- main ------------------------------------------------------------------------------------ */
 
 static void obey_file(struct server *server, FILE *file)
 {

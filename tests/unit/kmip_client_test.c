@@ -19,8 +19,7 @@
 
 static char directory[64];
 
-/* --- servers -------------------------------------------------------------------------------------
- */
+/* --- servers --------------------------------------------------------------------------------- */
 
 struct peer {
     pid_t pid;
@@ -94,8 +93,7 @@ static long stat_of(struct peer *peer, const char *name)
     return at == NULL ? 0 : strtol(at + strlen(wanted), NULL, 10);
 }
 
-/* --- one group
- * --------------------------------------------------------------------------------------- */
+/* --- one group ------------------------------------------------------------------------------- */
 
 struct group {
     struct kyok_kmip_config config;
@@ -173,8 +171,7 @@ static int open_descriptors(void)
     return count;
 }
 
-/* --- faults
- * --------------------------------------------------------------------------------------------- */
+/* --- faults ---------------------------------------------------------------------------------- */
 
 struct fault_case {
     const char *fault; /* kind and number */
@@ -260,7 +257,9 @@ static void every_fault(void **state)
         check_fault(&group, &faults[i]);
     getrusage(RUSAGE_SELF, &after);
     assert_true(open_descriptors() <= descriptors);
+#ifndef __SANITIZE_ADDRESS__ /* which keeps freed memory */
     assert_true(after.ru_maxrss - before.ru_maxrss < 16 * 1024); /* KiB */
+#endif
     group_close(&group);
 }
 
@@ -320,8 +319,7 @@ static void wrong_certificates(void **state)
     group_close(&group);
 }
 
-/* --- versions
- * ---------------------------------------------------------------------------------------------- */
+/* --- versions -------------------------------------------------------------------------------- */
 
 static void versions(void **state)
 {
@@ -370,8 +368,7 @@ static void no_common_version(void **state)
     group_close(&group);
 }
 
-/* --- many threads
- * --------------------------------------------------------------------------------------------- */
+/* --- many threads ---------------------------------------------------------------------------- */
 
 struct load {
     struct group *group;
@@ -510,8 +507,7 @@ static void writes_in_order(void **state)
     group_close(&group);
 }
 
-/* --- what must not happen twice
- * ----------------------------------------------------------------------------------- */
+/* --- what must not happen twice -------------------------------------------------------------- */
 
 static void doubtful_create(void **state)
 {
@@ -581,8 +577,7 @@ static void doubtful_states(void **state)
     group_close(&group);
 }
 
-/* --- the smallest server
- * --------------------------------------------------------------------------------------------- */
+/* --- the smallest server --------------------------------------------------------------------- */
 
 static void nine_operations(void **state)
 {
@@ -649,9 +644,7 @@ static void paging(void **state)
     group_close(&group);
 }
 
-/* --- fork
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- fork ------------------------------------------------------------------------------------ */
 
 static int child_gets(struct group *group, unsigned inherited)
 {
@@ -668,6 +661,9 @@ static void forked_children(void **state)
     struct load loads[THREADS];
     pthread_t threads[THREADS];
     (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* the sanitizer's own locks do not survive a fork among threads */
+#endif
     group_open(&group, "fork", "alice", 5000, &one, NULL);
     expect_get(&group, "k");
     unsigned inherited = (unsigned)open_descriptors();
@@ -687,9 +683,7 @@ static void forked_children(void **state)
     group_close(&group);
 }
 
-/* --- set up
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- set up ---------------------------------------------------------------------------------- */
 
 static int set_up(void **state)
 {

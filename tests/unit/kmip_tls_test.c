@@ -28,8 +28,7 @@ static char *path(const char *name)
     return text;
 }
 
-/* --- a server that shakes hands once and echoes what it reads ------------------------------------
- */
+/* --- a server that shakes hands once and echoes what it reads -------------------------------- */
 
 struct server {
     const char *certificate; /* NAME of NAME.crt, NAME.key; NULL: accepts TCP and stays silent */
@@ -107,8 +106,7 @@ static void server_stop(struct server *server)
     close(server->listener);
 }
 
-/* --- cases
- * ------------------------------------------------------------------------------------------ */
+/* --- cases ----------------------------------------------------------------------------------- */
 
 struct tls_case {
     const char *name;
