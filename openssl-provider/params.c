@@ -285,6 +285,9 @@ struct kyok_context *kp_context(struct kp_provider *provider)
     struct kyok_context *expected = NULL, *context = atomic_load(&provider->context);
     struct kyok_error err = {0};
 
+    if (provider->settings.config == NULL && provider->settings.module == NULL &&
+        kyok_context_host() != NULL)
+        return kyok_context_host();
     if (context != NULL)
         return context;
     if (!kp_default_present(provider))
