@@ -42,11 +42,23 @@ EVP_PKEY *kp_host_public(struct kp_provider *provider, struct kyok_bytes spki)
     return NULL;
 }
 
+static bool has_default(const struct kp_provider *provider)
+{
+    return provider->caller == NULL || OSSL_PROVIDER_available(provider->caller, "default") == 1 ||
+           OSSL_PROVIDER_available(provider->caller, "fips") == 1;
+}
+
 bool kp_default_present(const struct kp_provider *provider)
 {
-    if (provider->caller == NULL || OSSL_PROVIDER_available(provider->caller, "default") == 1 ||
-        OSSL_PROVIDER_available(provider->caller, "fips") == 1)
+    static _Thread_local bool told; /* once until the thread's queue has been read */
+
+    if (has_default(provider))
         return true;
+    if (ERR_peek_error() == 0)
+        told = false;
+    if (told)
+        return false;
+    told = true;
     kp_raise(provider, KP_R_DEFAULT_MISSING,
              "provider \"%s\" is active but \"default\" is not, and only it has digests, random "
              "numbers and software keys; activate it too: in openssl.cnf \"default = "

@@ -276,8 +276,11 @@ static struct kp_key *generate_in_token(struct kp_gen *gen)
 
 static struct kp_key *generate_on_host(struct kp_gen *gen)
 {
-    struct kp_key *key = kp_key_new(gen->provider, gen->type);
+    struct kp_key *key;
 
+    if (!kp_default_present(gen->provider))
+        return NULL;
+    key = kp_key_new(gen->provider, gen->type);
     if (key == NULL)
         return NULL;
     key->parts =

@@ -75,11 +75,19 @@ static bool set_timeout(struct kp_settings *settings, const char *name, const ch
         return read_bool(settings, name, value, &settings->field);                                 \
     }
 BOOLEAN_SETTER(kmip)
-BOOLEAN_SETTER(rand)
 BOOLEAN_SETTER(implicit_rejection)
 BOOLEAN_SETTER(with_public)
 BOOLEAN_SETTER(encode_references)
 BOOLEAN_SETTER(assume_fips)
+
+/* yes (the first token group of kyok.conf), no, or a group's name. */
+static bool set_rand(struct kp_settings *settings, const char *name, const char *value)
+{
+    (void)name;
+    settings->rand = strcasecmp(value, "no") != 0;
+    return strcasecmp(value, "yes") == 0 || !settings->rand ||
+           set_text(&settings->rand_group, value);
+}
 
 static bool set_module(struct kp_settings *settings, const char *name, const char *value)
 {
@@ -228,6 +236,7 @@ int kp_settings_read(struct kp_provider *provider)
 void kp_settings_free(struct kp_settings *settings)
 {
     free(settings->config);
+    free(settings->rand_group);
     free(settings->module);
     free(settings->init_args);
     free(settings->pin_source);

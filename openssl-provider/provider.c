@@ -44,24 +44,13 @@ static int get_params(void *provctx, OSSL_PARAM params[])
 }
 
 /* The core asks at each fetch that its cache does not answer; without a default provider such a
- * fetch fails for want of it, and here is where the reason can be told: once until the thread's
- * queue has been read. */
-static void tell_missing_default(const struct kp_provider *provider)
-{
-    static _Thread_local bool told;
-
-    if (ERR_peek_error() == 0)
-        told = false;
-    if (!told)
-        told = !kp_default_present(provider);
-}
-
+ * fetch fails for want of it, and here is where the reason can be told. */
 static const OSSL_ALGORITHM *query_operation(void *provctx, int operation, int *no_cache)
 {
     struct kp_provider *provider = provctx;
 
     *no_cache = 0;
-    tell_missing_default(provider);
+    kp_default_present(provider);
     if (operation <= 0 || operation >= KP_OPERATIONS)
         return NULL;
     return provider->tables[operation];

@@ -32,7 +32,8 @@ struct kp_settings {
     char *config;        /* kyok.conf; NULL: the usual place */
     unsigned timeout_ms; /* 0: each group's own */
     bool kmip;           /* offer kmip: references */
-    bool rand;           /* offer the token's random numbers */
+    bool rand;           /* offer a custodian's random numbers */
+    char *rand_group;    /* whose; NULL: the first token group's */
     bool implicit_rejection;
     bool encode_references; /* private keys may be written as PEM references */
     bool with_public;       /* ... always with their public half */

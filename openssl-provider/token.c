@@ -216,10 +216,20 @@ int kp_token_list(struct kp_provider *provider, const struct kyok_reference *ref
 int kp_token_random(struct kp_provider *provider, uint8_t *data, size_t size)
 {
     struct kyok_context *context = kp_context(provider);
+    const char *group = provider->settings.rand_group;
+    const struct kyok_config *config;
     struct kyok_error err = {0};
 
     if (context == NULL)
         return 0;
+    config = kyok_context_config(context);
+    if (group == NULL && config->token_count != 0)
+        group = config->tokens[0].name;
+    if (group == NULL) {
+        kp_raise(provider, KYOK_INVALID,
+                 "rand = yes, but kyok.conf has no [token] group to make random numbers");
+        return 0;
+    }
     ERR_set_mark();
-    return finish(provider, kyok_random(context, NULL, data, size, &err), &err);
+    return finish(provider, kyok_random(context, group, data, size, &err), &err);
 }
