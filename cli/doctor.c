@@ -101,6 +101,7 @@ static enum kyok_status run_doctor(struct cli *cli)
         .cli = cli, .findings = json_array(), .probes = json_object(), .worst = KYOK_OK};
     run_checks(&doctor);
     enum kyok_status status = summarise(&doctor);
+    kyok_config_free(doctor.config);
     json_decref(doctor.findings);
     json_decref(doctor.probes);
     return status;

@@ -9,7 +9,7 @@ enum doctor_level { DOCTOR_GOOD, DOCTOR_NOTE, DOCTOR_WARNING, DOCTOR_BAD };
 
 struct doctor {
     struct cli *cli;
-    const struct kyok_config *config;
+    struct kyok_config *config; /* its own copy; NULL when it cannot be read */
     json_t *findings;
     json_t *probes; /* path of a module -> its answer, or {"error": ...} */
     size_t counts[DOCTOR_BAD + 1];

@@ -72,12 +72,10 @@ static void note_groups(struct doctor *doctor)
 void doctor_check_configuration(struct doctor *doctor)
 {
     struct cli *cli = doctor->cli;
-    struct kyok_context *context;
-    if (cli_context(cli, &context) != KYOK_OK) {
+    if (kyok_config_load(cli->config_path, &doctor->config, &cli->error) != KYOK_OK) {
         doctor_find_error(doctor, DOCTOR_BAD, "configuration", &cli->error);
         return;
     }
-    doctor->config = kyok_context_config(context);
     const char *path = doctor->config->path;
     if (path == NULL) {
         doctor_find(doctor, DOCTOR_WARNING, "configuration", KYOK_DEFAULT_CONFIG,

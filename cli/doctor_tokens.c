@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LEAST_TIMEOUT_MS 3000
+
 static void reference_auto_free(struct kyok_reference **reference)
 {
     kyok_reference_free(*reference);
@@ -14,17 +16,19 @@ static void reference_auto_free(struct kyok_reference **reference)
 /* --- modules ---------------------------------------------------------------------------------- */
 
 /* The module's answer, or NULL: each module is asked, and reported, once. */
-static const json_t *probe(struct doctor *doctor, const char *path)
+static const json_t *probe(struct doctor *doctor, const char *path, unsigned timeout_ms)
 {
     json_t *answer = json_object_get(doctor->probes, path);
     struct kyok_error err;
     if (answer != NULL)
         return json_object_get(answer, "error") == NULL ? answer : NULL;
+    /* Starting a client of a network HSM takes longer than an operation. */
+    timeout_ms = timeout_ms < LEAST_TIMEOUT_MS ? LEAST_TIMEOUT_MS : timeout_ms;
     if (!doctor_check_file(doctor, "module", path, false)) {
         json_object_set_new(doctor->probes, path, json_pack("{s:b}", "error", 1));
         return NULL;
     }
-    if (cli_probe_module(path, &answer, &err) == KYOK_OK) {
+    if (cli_probe_module(path, timeout_ms, &answer, &err) == KYOK_OK) {
         doctor_find(doctor, DOCTOR_GOOD, "module", path, NULL, "it loads and has %zu slots",
                     json_array_size(json_object_get(answer, "tokens")));
         json_object_set_new(doctor->probes, path, answer);
@@ -111,7 +115,7 @@ static void judge_token(struct doctor *doctor, struct group *group, const json_t
 static size_t judge_module(struct doctor *doctor, struct group *group,
                            const struct kyok_reference *reference, const char *path)
 {
-    const json_t *answer = probe(doctor, path);
+    const json_t *answer = probe(doctor, path, group->config->timeout_ms);
     const json_t *module = json_object_get(answer, "module");
     size_t index, found = 0;
     json_t *token;

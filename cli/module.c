@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PROBE_TIMEOUT_MS 15000
-
 /* --- probe: in this process ------------------------------------------------------------------- */
 
 static json_t *json_words(const char *const *words)
@@ -95,10 +93,11 @@ static enum kyok_status run_probe(struct cli *cli)
     return KYOK_OK;
 }
 
-enum kyok_status cli_probe_module(const char *path, json_t **answer, struct kyok_error *err)
+enum kyok_status cli_probe_module(const char *path, unsigned timeout_ms, json_t **answer,
+                                  struct kyok_error *err)
 {
     const char *const arguments[] = {"kyok", "--json", "module", "probe", "--", path, NULL};
-    KYOK_TRY(cli_spawn(arguments, path, kyok_deadline_in_ms(PROBE_TIMEOUT_MS), answer, err));
+    KYOK_TRY(cli_spawn(arguments, path, kyok_deadline_in_ms(timeout_ms), answer, err));
     const json_t *error = json_object_get(*answer, "error");
     if (error == NULL)
         return KYOK_OK;
@@ -178,8 +177,8 @@ json_t *cli_known_modules(void)
     struct kyok_error ignored;
     json_t *answer = NULL, *modules = json_array(), *module;
     size_t index;
-    if (cli_spawn(arguments, "p11-kit", kyok_deadline_in_ms(PROBE_TIMEOUT_MS), &answer, &ignored) ==
-        KYOK_OK) {
+    if (cli_spawn(arguments, "p11-kit", kyok_deadline_in_ms(CLI_PROBE_TIMEOUT_MS), &answer,
+                  &ignored) == KYOK_OK) {
         json_array_foreach(json_object_get(answer, "modules"), index, module)
             add_module(modules, json_string_value(json_object_get(module, "name")),
                        json_string_value(json_object_get(module, "path")));
@@ -213,7 +212,7 @@ static void list_module(struct cli *cli, const json_t *module, json_t *results)
 {
     const char *path = json_string_value(json_object_get(module, "path"));
     json_t *answer = NULL;
-    enum kyok_status status = cli_probe_module(path, &answer, &cli->error);
+    enum kyok_status status = cli_probe_module(path, CLI_PROBE_TIMEOUT_MS, &answer, &cli->error);
     if (results != NULL)
         json_array_append_new(results, status == KYOK_OK
                                            ? answer

@@ -169,7 +169,7 @@ static enum kyok_status take_module(struct setup *setup, const char *path)
     struct kyok_error err;
     json_t *answer = NULL, *token;
     size_t index;
-    if (cli_probe_module(path, &answer, &err) != KYOK_OK) {
+    if (cli_probe_module(path, CLI_PROBE_TIMEOUT_MS, &answer, &err) != KYOK_OK) {
         json_array_append_new(setup->problems, cli_json_error(&err));
         return KYOK_OK;
     }

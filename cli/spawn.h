@@ -11,7 +11,9 @@ enum kyok_status cli_spawn(const char *const *arguments, const char *object,
                            struct kyok_deadline deadline, json_t **answer, struct kyok_error *err);
 
 /* {"module": {...}, "tokens": [...]} of the module at path, asked in a child; or the error. */
-enum kyok_status cli_probe_module(const char *path, json_t **answer, struct kyok_error *err);
+enum kyok_status cli_probe_module(const char *path, unsigned timeout_ms, json_t **answer,
+                                  struct kyok_error *err);
+#define CLI_PROBE_TIMEOUT_MS 15000
 /* An array of {"name", "path"}: modules of p11-kit's configuration, and known ones that are
  * installed. Never fails: what cannot be listed is left out. */
 json_t *cli_known_modules(void);
