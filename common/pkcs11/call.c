@@ -116,7 +116,7 @@ static void climb(enum kyok_rung rung, const struct kyok_lease *seen,
         module->epoch++;
     }
     if (rung >= KYOK_RUNG_SESSION && !restarted)
-        kyok_token_renew(token, seen->epoch);
+        kyok_token_renew(token, seen->epoch, deadline);
     else if (rung == KYOK_RUNG_LOGIN && token->epoch == seen->epoch &&
              token->login == KYOK_LOGGED_IN)
         token->login = KYOK_LOGGED_OUT;

@@ -175,15 +175,10 @@ static char **search_modules(void)
     return paths;
 }
 
-static char *const *module_paths(struct kyok_group *group, char *one[2])
+static char **searched_modules(struct kyok_group *group)
 {
     char **known = atomic_load(&group->searched), **none = NULL;
 
-    if (group->config->module != NULL) {
-        one[0] = group->config->module;
-        one[1] = NULL;
-        return one;
-    }
     if (known != NULL)
         return known;
     known = search_modules();
@@ -195,15 +190,60 @@ static char *const *module_paths(struct kyok_group *group, char *one[2])
     return none;
 }
 
+/* The module of one member URI: its own (a group of several vendors), else the section's. */
+static const char *module_of(const struct kyok_group *group, const struct kyok_reference *uri)
+{
+    if (uri != NULL && uri->module_path != NULL)
+        return uri->module_path;
+    if (uri != NULL && uri->module_name != NULL)
+        return uri->module_name;
+    return group->config->module;
+}
+
+/* The paths to look through: each module once, NULL-ended. Borrowed texts in an array of the
+ * caller. */
+static char **list_modules(struct kyok_group *group)
+{
+    char **searched = NULL, **paths;
+    size_t count = 0, more = 0;
+
+    for (size_t i = 0; i < group->uri_count || i == 0; i++) {
+        if (module_of(group, group->uri_count == 0 ? NULL : group->uris[i]) == NULL)
+            searched = searched_modules(group);
+    }
+    while (searched != NULL && searched[more] != NULL)
+        more++;
+    paths = calloc(group->uri_count + more + 2, sizeof(*paths));
+    for (size_t i = 0; paths != NULL && (i < group->uri_count || i == 0); i++) {
+        const char *path = module_of(group, group->uri_count == 0 ? NULL : group->uris[i]);
+        bool known = path == NULL;
+
+        for (size_t j = 0; j < count && !known; j++)
+            known = strcmp(paths[j], path) == 0;
+        if (!known)
+            paths[count++] = (char *)path;
+    }
+    for (size_t i = 0; paths != NULL && i < more; i++)
+        paths[count++] = searched[i];
+    return paths;
+}
+
+const struct kyok_reference *kyok_group_uri_of(const struct kyok_group *group,
+                                               const struct kyok_token *token)
+{
+    for (size_t i = 0; i < group->uri_count; i++) {
+        const char *path = module_of(group, group->uris[i]);
+
+        if ((path == NULL || kyok_module_is_named(token->module, path)) &&
+            kyok_token_fits(token, group->uris[i]))
+            return group->uris[i];
+    }
+    return NULL;
+}
+
 static bool is_member(const struct kyok_group *group, const struct kyok_token *token)
 {
-    if (group->uri_count == 0)
-        return true;
-    for (size_t i = 0; i < group->uri_count; i++) {
-        if (kyok_token_fits(token, group->uris[i]))
-            return true;
-    }
-    return false;
+    return group->uri_count == 0 || kyok_group_uri_of(group, token) != NULL;
 }
 
 static void join(struct kyok_group *group, struct kyok_live_group *live, struct kyok_token *token)
@@ -251,15 +291,16 @@ enum kyok_status kyok_group_discover(struct kyok_group *group, bool again,
                                      struct kyok_deadline deadline, struct kyok_error *err)
 {
     struct kyok_live_group *live = kyok_group_live(group);
-    enum kyok_status status = KYOK_OK;
-    char *const *paths;
-    char *one[2];
+    struct kyok_error failed = {.status = KYOK_OK};
+    KYOK_AUTO_FREE char **paths = NULL;
+    enum kyok_status status;
+    bool any = false;
 
     if (live == NULL || live->members == NULL)
         return kyok_fail(err, KYOK_SYSTEM, group->config->name, "no memory");
     if (!due(live, again))
         return KYOK_OK;
-    paths = module_paths(group, one);
+    paths = list_modules(group);
     for (size_t i = 0; paths != NULL && paths[i] != NULL; i++) {
         struct kyok_module *module;
 
@@ -268,8 +309,13 @@ enum kyok_status kyok_group_discover(struct kyok_group *group, bool again,
             status = kyok_module_ready(module, true, deadline, err);
         if (status == KYOK_OK)
             join_all(group, live, module);
-        else if (group->config->module != NULL)
-            return status;
+        else
+            failed = *err; /* one vendor's absence must not hide the others */
+        any |= status == KYOK_OK;
+    }
+    if (!any && failed.status != KYOK_OK) {
+        *err = failed;
+        return err->status;
     }
     return KYOK_OK;
 }
@@ -315,7 +361,7 @@ static bool needs_probe(struct kyok_token *token)
     bool needs;
 
     pthread_mutex_lock(&token->module->lock);
-    needs = token->health == KYOK_DOWN && kyok_now_ns() >= token->retry_ns;
+    needs = (token->health == KYOK_DOWN || !token->present) && kyok_now_ns() >= token->retry_ns;
     pthread_mutex_unlock(&token->module->lock);
     return needs;
 }

@@ -74,9 +74,7 @@ static CK_RV seek(const struct kyok_lease *lease, const struct kyok_reference *r
     *count = 0;
     for (size_t i = 0; i < 2 && rv == CKR_OK && *count == 0; i++) {
         if (wanted_class(reference, classes[i]))
-            rv = kyok_objects_find(lease, classes[i], reference->object,
-                                   reference->has_id ? reference->id : NULL, reference->id_size,
-                                   found, 2, count);
+            rv = kyok_objects_find_surely(lease, classes[i], reference, found, count);
     }
     return rv;
 }

@@ -63,6 +63,9 @@ struct kyok_token {
     int64_t full_until_ns;                   /* own_limit came from CKR_SESSION_COUNT */
     uint64_t epoch;                          /* sessions, login and handles die with it */
     enum kyok_login_state login;
+    unsigned live;    /* sessions that the token has; with the last of them the login ends */
+    unsigned opening; /* threads inside C_OpenSession */
+    bool renewing;    /* none may begin: idle sessions of the last epoch are being closed */
 
     struct kyok_handle *handles; /* open addressing, power of two */
     size_t handle_count, handle_room;
@@ -103,6 +106,8 @@ struct kyok_module {
 /* This process's module for a path (loaded, not initialised). */
 enum kyok_status kyok_module_get(const char *path, const char *init_args,
                                  struct kyok_module **module, struct kyok_error *err);
+/* path may be a bare name. */
+bool kyok_module_is_named(const struct kyok_module *module, const char *path);
 /* Initialised, and its tokens known; scans again when again is set. */
 enum kyok_status kyok_module_ready(struct kyok_module *module, bool again,
                                    struct kyok_deadline deadline, struct kyok_error *err);
@@ -135,8 +140,11 @@ bool kyok_token_same(const struct kyok_token *token, const CK_TOKEN_INFO *info);
 void kyok_token_update(struct kyok_token *token, CK_SLOT_ID slot, const CK_TOKEN_INFO *info,
                        const CK_SLOT_INFO *slot_info);
 bool kyok_token_fits(const struct kyok_token *token, const struct kyok_reference *reference);
-/* Under the lock: everything bound to the epoch is void. */
-void kyok_token_renew(struct kyok_token *token, uint64_t seen_epoch);
+/* Under the lock, after C_Finalize: everything bound to the epoch is gone. */
+void kyok_token_forget(struct kyok_token *token);
+/* Under the lock, which it drops while it closes what idle sessions are left: the session rung,
+ * once for all threads that saw the same epoch. */
+void kyok_token_renew(struct kyok_token *token, uint64_t seen_epoch, struct kyok_deadline deadline);
 void kyok_token_down(struct kyok_token *token);
 void kyok_token_up(struct kyok_token *token);
 bool kyok_token_hung(const struct kyok_token *token, unsigned timeout_ms);
@@ -169,6 +177,9 @@ void kyok_session_release(struct kyok_lease *lease, CK_RV rv);
 /* Called with the lock held and the lease's session open; drops and takes the lock. */
 enum kyok_status kyok_token_login(struct kyok_lease *lease, struct kyok_group *group,
                                   struct kyok_deadline deadline, CK_RV *rv, struct kyok_error *err);
+/* CKR_USER_NOT_LOGGED_IN when the session is a public one though the token wants a login: then "no
+ * such object" is no answer. */
+CK_RV kyok_session_sees_all(const struct kyok_lease *lease);
 /* For CKA_ALWAYS_AUTHENTICATE, between Init and the operation. */
 CK_RV kyok_context_login(const struct kyok_lease *lease, struct kyok_group *group);
 
@@ -225,6 +236,9 @@ struct kyok_live_group *kyok_group_live(struct kyok_group *group);
 /* Looks for members; again: also when some are known (throttled). */
 enum kyok_status kyok_group_discover(struct kyok_group *group, bool again,
                                      struct kyok_deadline deadline, struct kyok_error *err);
+/* The member URI that a token joined by; NULL for a group without URIs. */
+const struct kyok_reference *kyok_group_uri_of(const struct kyok_group *group,
+                                               const struct kyok_token *token);
 /* Copies the members known, at most room; only those that fit the reference (NULL: all) where the
  * group is not defined by URIs, so that its tokens are no replicas. */
 size_t kyok_group_members(struct kyok_group *group, const struct kyok_reference *reference,
@@ -297,6 +311,11 @@ enum kyok_status kyok_facts_require(const struct kyok_facts *facts, enum kyok_re
                                     const char *object, struct kyok_error *err);
 
 #define KYOK_OBJECTS_MAX 4096
+/* The same, where finding nothing is believed only of a session that is logged in: another thread's
+ * login may come between. */
+CK_RV kyok_objects_find_surely(const struct kyok_lease *lease, CK_OBJECT_CLASS object_class,
+                               const struct kyok_reference *reference, CK_OBJECT_HANDLE found[2],
+                               size_t *count);
 /* Handles that fit object_class (CK_UNAVAILABLE_INFORMATION: any), label and id (NULL: any). */
 CK_RV kyok_objects_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_class,
                         const char *label, const uint8_t *id, size_t id_size,

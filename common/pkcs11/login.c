@@ -6,11 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *source_of(const struct kyok_group *group)
+/* A member's own pin-source (a group of several vendors) goes before the section's. */
+static const char *pin_source(const struct kyok_group *group, const struct kyok_token *token)
 {
+    const struct kyok_reference *uri = kyok_group_uri_of(group, token);
+
+    return uri != NULL && uri->pin_source != NULL ? uri->pin_source : group->config->pin_source;
+}
+
+static const char *source_text(const struct kyok_group *group, const struct kyok_token *token)
+{
+    const char *source = pin_source(group, token);
+
     if (group->pin != NULL)
         return "the reference's pin-value";
-    return group->config->pin_source == NULL ? "no PIN source" : group->config->pin_source;
+    return source == NULL ? "no PIN source" : source;
 }
 
 /* --- PINs that were refused: kept so that none is tried twice, by children neither
@@ -51,18 +61,20 @@ static void remember_rejected(struct kyok_group *group, const struct kyok_token 
 /* --- one login
  * -------------------------------------------------------------------------------------- */
 
-static enum kyok_status get_pin(struct kyok_group *group, const char *token,
-                                struct kyok_secret **pin, struct kyok_error *err)
+static enum kyok_status get_pin(struct kyok_group *group, const struct kyok_token *token,
+                                const char *text, struct kyok_secret **pin, struct kyok_error *err)
 {
+    const char *source = pin_source(group, token);
+
     if (group->pin != NULL) {
         *pin = kyok_secret_copy(kyok_secret_bytes(group->pin));
-        return *pin != NULL ? KYOK_OK : kyok_fail(err, KYOK_SYSTEM, token, "no memory");
+        return *pin != NULL ? KYOK_OK : kyok_fail(err, KYOK_SYSTEM, text, "no memory");
     }
-    if (group->config->pin_source == NULL) {
-        kyok_fail(err, KYOK_PIN, token, "a login is needed and no PIN source is configured");
+    if (source == NULL) {
+        kyok_fail(err, KYOK_PIN, text, "a login is needed and no PIN source is configured");
         return kyok_remedy(err, "set pin-source in [token %s]", group->config->name);
     }
-    return kyok_pin_source_read(group->config->pin_source, pin, err);
+    return kyok_pin_source_read(source, pin, err);
 }
 
 static enum kyok_status refused(struct kyok_group *group, const struct kyok_token *token,
@@ -72,7 +84,7 @@ static enum kyok_status refused(struct kyok_group *group, const struct kyok_toke
     kyok_rv_fail(err, rv, text, "login refused");
     if (err->status == KYOK_PIN) {
         snprintf(err->what, sizeof(err->what), "login refused; the PIN came from %s",
-                 source_of(group));
+                 source_text(group, token));
         if (pin != NULL && rv != CKR_PIN_LOCKED)
             remember_rejected(group, token, pin);
         if (err->remedy[0] == '\0')
@@ -81,18 +93,19 @@ static enum kyok_status refused(struct kyok_group *group, const struct kyok_toke
     return err->status;
 }
 
-static enum kyok_status refuse_last_try(struct kyok_group *group, const char *text,
-                                        struct kyok_error *err)
+static enum kyok_status refuse_last_try(struct kyok_group *group, const struct kyok_token *token,
+                                        const char *text, struct kyok_error *err)
 {
     kyok_fail(err, KYOK_PIN, text, "only one try is left before the PIN locks; not using it");
     return kyok_remedy(err, "log in once with the vendor's tool and the PIN in %s",
-                       source_of(group));
+                       source_text(group, token));
 }
 
 static enum kyok_status try_pin(struct kyok_lease *lease, struct kyok_group *group,
                                 const char *text, CK_RV *rv, struct kyok_error *err)
 {
     KYOK_AUTO_SECRET struct kyok_secret *pin = NULL;
+    const struct kyok_token *token = lease->token;
     CK_TOKEN_INFO info;
 
     *rv = lease->f->C_GetTokenInfo(lease->token->slot, &info);
@@ -103,16 +116,16 @@ static enum kyok_status try_pin(struct kyok_lease *lease, struct kyok_group *gro
     if (info.flags & CKF_USER_PIN_LOCKED)
         return refused(group, lease->token, text, NULL, CKR_PIN_LOCKED, err);
     if (!(info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) || group->pin != NULL ||
-        group->config->pin_source != NULL) {
-        KYOK_TRY(get_pin(group, text, &pin, err));
+        pin_source(group, token) != NULL) {
+        KYOK_TRY(get_pin(group, token, text, &pin, err));
         if (was_rejected(group, lease->token, pin)) {
             kyok_fail(err, KYOK_PIN, text,
                       "the PIN from %s was refused before and is not tried again",
-                      source_of(group));
+                      source_text(group, token));
             return kyok_remedy(err, "correct it there");
         }
         if (info.flags & CKF_USER_PIN_FINAL_TRY)
-            return refuse_last_try(group, text, err);
+            return refuse_last_try(group, token, text, err);
     }
     *rv = lease->f->C_Login(lease->handle, CKU_USER, pin == NULL ? NULL : kyok_secret_data(pin),
                             pin == NULL ? 0 : kyok_secret_size(pin));
@@ -137,12 +150,17 @@ enum kyok_status kyok_token_login(struct kyok_lease *lease, struct kyok_group *g
 {
     struct kyok_token *token = lease->token;
     enum kyok_status status;
+    uint64_t epoch = token->epoch;
     bool waited = true;
     char text[128];
 
     kyok_token_text(token, text, sizeof(text));
     while (token->login == KYOK_LOGGING_IN && waited)
         waited = kyok_module_wait(token->module, &token->changed, deadline);
+    if (token->epoch != epoch) { /* renewed while this thread waited: its session is gone too */
+        *rv = CKR_SESSION_HANDLE_INVALID;
+        return kyok_rv_fail(err, *rv, text, "cannot log in");
+    }
     if (token->login == KYOK_LOGGED_IN)
         return KYOK_OK;
     if (!waited)
@@ -154,10 +172,22 @@ enum kyok_status kyok_token_login(struct kyok_lease *lease, struct kyok_group *g
     tell(group, text, status, err);
     pthread_mutex_lock(&token->module->lock);
     /* A renewal in the meantime has made this login void. */
-    if (token->epoch == lease->epoch)
+    if (token->epoch == epoch)
         token->login = status == KYOK_OK ? KYOK_LOGGED_IN : KYOK_LOGGED_OUT;
     pthread_cond_broadcast(&token->changed);
     return status;
+}
+
+CK_RV kyok_session_sees_all(const struct kyok_lease *lease)
+{
+    CK_SESSION_INFO info;
+    CK_RV rv = lease->f->C_GetSessionInfo(lease->handle, &info);
+
+    if (rv != CKR_OK || !(lease->token->flags & CKF_LOGIN_REQUIRED))
+        return rv;
+    return info.state == CKS_RO_PUBLIC_SESSION || info.state == CKS_RW_PUBLIC_SESSION
+               ? CKR_USER_NOT_LOGGED_IN
+               : CKR_OK;
 }
 
 CK_RV kyok_context_login(const struct kyok_lease *lease, struct kyok_group *group)
@@ -167,7 +197,7 @@ CK_RV kyok_context_login(const struct kyok_lease *lease, struct kyok_group *grou
 
     if (lease->token->flags & CKF_PROTECTED_AUTHENTICATION_PATH)
         return lease->f->C_Login(lease->handle, CKU_CONTEXT_SPECIFIC, NULL, 0);
-    if (get_pin(group, lease->token->label, &pin, &err) != KYOK_OK ||
+    if (get_pin(group, lease->token, lease->token->label, &pin, &err) != KYOK_OK ||
         was_rejected(group, lease->token, pin))
         return CKR_PIN_INCORRECT;
     return lease->f->C_Login(lease->handle, CKU_CONTEXT_SPECIFIC, kyok_secret_data(pin),

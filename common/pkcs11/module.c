@@ -87,7 +87,7 @@ static struct kyok_module *module_new(const char *path, const char *init_args)
     return module;
 }
 
-static bool is_named(const struct kyok_module *module, const char *path)
+bool kyok_module_is_named(const struct kyok_module *module, const char *path)
 {
     const char *slash = strrchr(module->path, '/');
 
@@ -106,7 +106,7 @@ enum kyok_status kyok_module_get(const char *path, const char *init_args,
         return kyok_fail(err, KYOK_SYSTEM, path, "no memory");
     pthread_mutex_lock(&state->lock);
     for (*module = state->modules; *module != NULL; *module = (*module)->next) {
-        if (is_named(*module, path))
+        if (kyok_module_is_named(*module, path))
             break;
     }
     if (*module == NULL) {
@@ -394,7 +394,7 @@ bool kyok_module_restart(struct kyok_module *module, const struct kyok_token *lo
     if (rv != CKR_OK)
         module->state = KYOK_MODULE_COLD;
     for (struct kyok_token *token = module->tokens; token != NULL; token = token->next)
-        kyok_token_renew(token, token->epoch);
+        kyok_token_forget(token);
     pthread_cond_broadcast(&module->changed);
     pthread_mutex_unlock(&module->lock);
     return rv == CKR_OK;

@@ -38,6 +38,22 @@ CK_RV kyok_objects_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_c
     return rv != CKR_OK ? rv : final;
 }
 
+CK_RV kyok_objects_find_surely(const struct kyok_lease *lease, CK_OBJECT_CLASS object_class,
+                               const struct kyok_reference *reference, CK_OBJECT_HANDLE found[2],
+                               size_t *count)
+{
+    const uint8_t *id = reference->has_id ? reference->id : NULL;
+    CK_RV rv = kyok_objects_find(lease, object_class, reference->object, id, reference->id_size,
+                                 found, 2, count);
+
+    if (rv != CKR_OK || *count > 0)
+        return rv;
+    rv = kyok_session_sees_all(lease);
+    return rv != CKR_OK ? rv
+                        : kyok_objects_find(lease, object_class, reference->object, id,
+                                            reference->id_size, found, 2, count);
+}
+
 CK_RV kyok_object_value(const struct kyok_lease *lease, CK_OBJECT_HANDLE object, size_t limit,
                         struct kyok_buffer *value)
 {
@@ -185,9 +201,7 @@ CK_RV kyok_key_resolve(const struct kyok_lease *lease, const struct kyok_group_k
 
     err->status = KYOK_OK;
     *found = KYOK_MISSING;
-    rv = kyok_objects_find(lease, object_class, reference->object,
-                           reference->has_id ? reference->id : NULL, reference->id_size, handles, 2,
-                           &count);
+    rv = kyok_objects_find_surely(lease, object_class, reference, handles, &count);
     if (rv != CKR_OK)
         return rv;
     kyok_token_text(lease->token, text, sizeof(text));

@@ -106,26 +106,42 @@ static enum kyok_status open_failed(struct kyok_token *token, CK_RV rv, struct k
                         "cannot open a session");
 }
 
-/* Opens the leased session if it is new; lock held on entry and return. CKR_SESSION_COUNT drops it.
- */
-static enum kyok_status ensure_open(struct kyok_lease *lease, CK_RV *rv, struct kyok_error *err)
+static CK_RV open_session(struct kyok_lease *lease, CK_SLOT_ID slot)
+{
+    CK_RV rv = lease->f->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
+                                       &lease->session->handle);
+
+    if (rv == CKR_TOKEN_WRITE_PROTECTED)
+        rv = lease->f->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &lease->session->handle);
+    return rv;
+}
+
+/* Opens the leased session if it is new; lock held on entry and return. A failure drops it. */
+static enum kyok_status ensure_open(struct kyok_lease *lease, struct kyok_deadline deadline,
+                                    CK_RV *rv, struct kyok_error *err)
 {
     struct kyok_token *token = lease->token;
-    CK_SLOT_ID slot = token->slot;
+    CK_SLOT_ID slot;
+    bool waited = true;
 
     *rv = CKR_OK;
     if (lease->session->handle != 0)
         return KYOK_OK;
+    while (token->renewing && waited)
+        waited = kyok_module_wait(token->module, &token->changed, deadline);
     lease->session->epoch = token->epoch;
+    slot = token->slot;
+    token->opening++;
     pthread_mutex_unlock(&token->module->lock);
-    *rv = lease->f->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL,
-                                  &lease->session->handle);
-    if (*rv == CKR_TOKEN_WRITE_PROTECTED)
-        *rv =
-            lease->f->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL, &lease->session->handle);
+    *rv = open_session(lease, slot);
     pthread_mutex_lock(&token->module->lock);
-    if (*rv == CKR_OK)
+    token->opening--;
+    if (token->renewing)
+        pthread_cond_broadcast(&token->changed);
+    if (*rv == CKR_OK) {
+        token->live++;
         return KYOK_OK;
+    }
     drop(token, lease->session);
     lease->session = NULL;
     return open_failed(token, *rv, err);
@@ -138,7 +154,7 @@ static enum kyok_status obtain(struct kyok_lease *lease, struct kyok_deadline de
 
     do {
         KYOK_TRY(take(lease->token, deadline, &lease->session, err));
-        status = ensure_open(lease, rv, err);
+        status = ensure_open(lease, deadline, rv, err);
     } while (status != KYOK_OK && *rv == CKR_SESSION_COUNT &&
              wait_for_room(lease->token, deadline));
     return status;
@@ -188,35 +204,56 @@ static void count(struct kyok_token *token, const struct kyok_session *session)
         bucket++;
     token->latency[bucket]++;
     token->operations++;
-    if (token->health != KYOK_HEALTHY)
+    if (token->health != KYOK_HEALTHY || !token->present)
         kyok_token_up(token);
+}
+
+/* Under the lock, before a session is closed or counted as lost. */
+static void end_life(struct kyok_token *token)
+{
+    token->live--;
+    if (token->live == 0 && token->login == KYOK_LOGGED_IN)
+        token->login = KYOK_LOGGED_OUT; /* PKCS#11 2.40 5.6: the last session takes it along */
+}
+
+static void give_back(struct kyok_token *token, struct kyok_session *session)
+{
+    remove_leased(token, session);
+    session->next = token->idle;
+    token->idle = session;
+    pthread_cond_signal(&token->changed);
+}
+
+static void end_lease(struct kyok_lease *lease, CK_RV rv)
+{
+    struct kyok_token *token = lease->token;
+    struct kyok_session *session = lease->session;
+    bool keep;
+
+    pthread_mutex_lock(&token->module->lock);
+    if (rv == CKR_OK)
+        count(token, session);
+    keep = !is_spoiled(rv) && session->epoch == token->epoch;
+    if (keep)
+        give_back(token, session);
+    else
+        end_life(token);
+    pthread_mutex_unlock(&token->module->lock);
+    if (keep)
+        return;
+    /* Whatever else failed, a session that was accepted lives on: close it. One that was not may by
+     * now be the number of another thread's. */
+    if (kyok_rv_rung(rv) < KYOK_RUNG_SESSION)
+        (void)lease->f->C_CloseSession(session->handle);
+    pthread_mutex_lock(&token->module->lock);
+    drop(token, session);
+    pthread_mutex_unlock(&token->module->lock);
 }
 
 void kyok_session_release(struct kyok_lease *lease, CK_RV rv)
 {
-    struct kyok_token *token = lease->token;
-    struct kyok_session *session = lease->session;
-    CK_SESSION_HANDLE close = 0;
-
-    if (session != NULL) {
-        /* A stale handle may by now be the number of a session of another thread. */
-        if (is_spoiled(rv) && kyok_rv_rung(rv) < KYOK_RUNG_SESSION)
-            close = session->handle;
-        if (close != 0)
-            (void)lease->f->C_CloseSession(close);
-        pthread_mutex_lock(&token->module->lock);
-        if (rv == CKR_OK)
-            count(token, session);
-        if (session->epoch != token->epoch || is_spoiled(rv) || session->handle == 0) {
-            drop(token, session);
-        } else {
-            remove_leased(token, session);
-            session->next = token->idle;
-            token->idle = session;
-            pthread_cond_signal(&token->changed);
-        }
-        pthread_mutex_unlock(&token->module->lock);
-    }
+    if (lease->session != NULL)
+        end_lease(lease, rv);
     lease->session = NULL;
     kyok_module_leave(&lease->guard);
 }

@@ -94,19 +94,70 @@ bool kyok_token_fits(const struct kyok_token *token, const struct kyok_reference
            library_fits(&token->module->info, reference);
 }
 
-void kyok_token_renew(struct kyok_token *token, uint64_t seen_epoch)
+/* Detaches the idle sessions. */
+static struct kyok_session *next_epoch(struct kyok_token *token)
 {
-    struct kyok_session *session;
+    struct kyok_session *idle = token->idle;
 
-    if (token->epoch != seen_epoch)
-        return; /* another thread renewed it since */
     token->epoch++;
     token->login = KYOK_LOGGED_OUT;
-    while ((session = token->idle) != NULL) {
-        token->idle = session->next;
+    token->idle = NULL;
+    for (struct kyok_session *session = idle; session != NULL; session = session->next) {
         token->open--;
-        free(session);
+        token->live--;
     }
+    pthread_cond_broadcast(&token->changed);
+    return idle;
+}
+
+static void free_sessions(struct kyok_session *session)
+{
+    while (session != NULL) {
+        struct kyok_session *next = session->next;
+
+        free(session);
+        session = next;
+    }
+}
+
+void kyok_token_forget(struct kyok_token *token)
+{
+    free_sessions(next_epoch(token));
+}
+
+/* Sessions may live on in the token after an error that was not theirs, and would fill its limit.
+ * While they are closed no new one is opened, so that a number given out again is not closed by
+ * mistake. */
+static void close_sessions(struct kyok_token *token, const struct kyok_session *idle,
+                           struct kyok_deadline deadline)
+{
+    struct kyok_module *module = token->module;
+    struct kyok_guard guard;
+
+    pthread_mutex_unlock(&module->lock);
+    if (kyok_module_enter(module, &guard, deadline)) {
+        for (; idle != NULL; idle = idle->next)
+            (void)module->f->C_CloseSession(idle->handle);
+        kyok_module_leave(&guard);
+    }
+    pthread_mutex_lock(&module->lock);
+}
+
+void kyok_token_renew(struct kyok_token *token, uint64_t seen_epoch, struct kyok_deadline deadline)
+{
+    struct kyok_session *idle;
+    bool waited = true;
+
+    if (token->epoch != seen_epoch || token->renewing)
+        return;
+    token->renewing = true;
+    idle = next_epoch(token);
+    while (token->opening > 0 && waited)
+        waited = kyok_module_wait(token->module, &token->changed, deadline);
+    if (idle != NULL && waited)
+        close_sessions(token, idle, deadline);
+    free_sessions(idle);
+    token->renewing = false;
     pthread_cond_broadcast(&token->changed);
 }
 
@@ -123,6 +174,7 @@ void kyok_token_down(struct kyok_token *token)
 void kyok_token_up(struct kyok_token *token)
 {
     token->health = KYOK_HEALTHY;
+    token->present = true;
     token->backoff_ms = 0;
     token->retry_ns = 0;
 }
