@@ -39,9 +39,11 @@ static bool grow(struct kyok_kmip_arena *arena, size_t size)
 
 void *kyok_kmip_arena_take(struct kyok_kmip_arena *arena, size_t count, size_t size)
 {
-    if (size == 0 || count > arena->limit / size)
+    size_t wanted;
+
+    if (__builtin_mul_overflow(count, size, &wanted) || wanted > SIZE_MAX - 15)
         return NULL;
-    size_t wanted = (count * size + 15) & ~(size_t)15;
+    wanted = (wanted + 15) & ~(size_t)15;
     if (wanted > (size_t)(arena->end - arena->at) && !grow(arena, wanted))
         return NULL;
     void *taken = arena->at;

@@ -145,8 +145,7 @@ static const struct kyok_kmip_field key_value_location_fields[] = {
 KYOK_KMIP_DEFINE(kyok_kmip_key_value_location_shape, key_value_location, key_value_location_fields);
 
 /* 2.1.18 RNG Parameters, which 3.44 Random Number Generator holds */
-#define FIELD(kind, tag, member)                                                                   \
-    KYOK_KMIP_FIELD(rng_parameters, OPTIONAL, kind, tag, member, 1_3)
+#define FIELD(kind, tag, member) KYOK_KMIP_FIELD(rng_parameters, OPTIONAL, kind, tag, member, 1_3)
 static const struct kyok_kmip_field rng_parameters_fields[] = {
     KYOK_KMIP_FIELD(rng_parameters, REQUIRED, ENUM, RNG_ALGORITHM, rng_algorithm, 1_3),
     FIELD(ENUM, CRYPTOGRAPHIC_ALGORITHM, cryptographic_algorithm),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages: headers and batches. 1.4 specification, sections 6 and 7. */
 #include "common/kmip/message.h"
+#include "common/kmip/message_inline.h"
 #include "common/kmip/message_operations.h"
 
 #include <stdio.h>
@@ -25,6 +26,14 @@ static bool can_write(unsigned version)
     return (version >= KYOK_KMIP_1_0 && version <= KYOK_KMIP_1_4) || version == KYOK_KMIP_2_0 ||
            version == KYOK_KMIP_2_1;
 }
+
+/* --- 6.1 Protocol Version --- */
+
+static const struct kyok_kmip_field version_fields[] = {
+    KYOK_KMIP_FIELD(version, REQUIRED, INT, PROTOCOL_VERSION_MAJOR, major, 1_0),
+    KYOK_KMIP_FIELD(version, REQUIRED, INT, PROTOCOL_VERSION_MINOR, minor, 1_0),
+};
+KYOK_KMIP_DEFINE_INLINE(, kyok_kmip_version_shape, version, version_fields);
 
 /* --- 2.1.2 Credential, 6.6 Authentication --- */
 
@@ -78,10 +87,10 @@ static enum kyok_status write_credential_value(struct kyok_kmip_writing *writing
     return KYOK_OK;
 }
 
-static const struct kyok_kmip_special credential_value_special = {
-    .read = read_credential_value,
-    .present = credential_value_present,
-    .write = write_credential_value};
+static const struct kyok_kmip_special credential_value_special = {.read = read_credential_value,
+                                                                  .present =
+                                                                      credential_value_present,
+                                                                  .write = write_credential_value};
 
 static const struct kyok_kmip_field credential_fields[] = {
     KYOK_KMIP_FIELD(credential, REQUIRED, ENUM, CREDENTIAL_TYPE, type, 1_0),
@@ -194,7 +203,7 @@ static const struct kyok_kmip_field request_header_fields[] = {
     OPTIONAL(request, DATE, TIME_STAMP, time_stamp, 1_0),
     KYOK_KMIP_PECULIAR(request, REQUIRED, BATCH_COUNT, items, &batch_count_special, 1_0),
 };
-static KYOK_KMIP_DEFINE(request_header_shape, request, request_header_fields);
+KYOK_KMIP_DEFINE_INLINE(static, request_header_shape, request, request_header_fields);
 
 /* The Time Stamp is required of servers; one that leaves it out is read all the same. */
 static const struct kyok_kmip_field response_header_fields[] = {
@@ -208,7 +217,7 @@ static const struct kyok_kmip_field response_header_fields[] = {
     OPTIONAL(response, TEXT, SERVER_CORRELATION_VALUE, server_correlation_value, 1_4),
     KYOK_KMIP_PECULIAR(response, REQUIRED, BATCH_COUNT, items, &batch_count_special, 1_0),
 };
-static KYOK_KMIP_DEFINE(response_header_shape, response, response_header_fields);
+KYOK_KMIP_DEFINE_INLINE(static, response_header_shape, response, response_header_fields);
 
 /* 6.16 Message Extension */
 static const struct kyok_kmip_field extension_fields[] = {
@@ -222,11 +231,11 @@ static KYOK_KMIP_DEFINE(extension_shape, message_extension, extension_fields);
 /* --- payloads: by operation, which comes before them; an unknown one's is kept raw --- */
 
 #define ITEM_OF(structure, payload_)                                                               \
-    ((struct kyok_kmip_##structure *)((char *)(payload_) -                                         \
-                                      offsetof(struct kyok_kmip_##structure, payload)))
+    ((struct kyok_kmip_##structure *)((char *)(payload_)-offsetof(struct kyok_kmip_##structure,    \
+                                                                  payload)))
 #define CONST_ITEM_OF(structure, payload_)                                                         \
-    ((const struct kyok_kmip_##structure *)((const char *)(payload_) -                             \
-                                            offsetof(struct kyok_kmip_##structure, payload)))
+    ((const struct kyok_kmip_##structure *)((const char *)(payload_)-offsetof(                     \
+        struct kyok_kmip_##structure, payload)))
 
 static enum kyok_status read_request_payload(struct kyok_kmip_reading *reading,
                                              const struct kyok_ttlv_reader *reader,
@@ -277,10 +286,10 @@ static enum kyok_status write_payload(struct kyok_kmip_writing *writing, uint32_
     if (shapes == NULL)
         return kyok_ttlv_write_structure(writing->writer, tag, raw), KYOK_OK;
     if (writing->version < shapes->since)
-        return kyok_kmip_not_in_version(
-            writing, kyok_kmip_enum_name(KYOK_KMIP_TAG_OPERATION, operation));
-    return kyok_kmip_write_structure(writing, tag, response ? shapes->response : shapes->request,
-                                     source);
+        return kyok_kmip_not_in_version(writing,
+                                        kyok_kmip_enum_name(KYOK_KMIP_TAG_OPERATION, operation));
+    return kyok_kmip_write_structure_inline(writing, tag,
+                                            response ? shapes->response : shapes->request, source);
 }
 
 static enum kyok_status write_request_payload(struct kyok_kmip_writing *writing, uint32_t tag,
@@ -297,14 +306,13 @@ static enum kyok_status write_response_payload(struct kyok_kmip_writing *writing
     return write_payload(writing, tag, item->operation, true, item->raw, source);
 }
 
-static const struct kyok_kmip_special request_payload_special = {
-    .read = read_request_payload,
-    .present = request_payload_present,
-    .write = write_request_payload};
-static const struct kyok_kmip_special response_payload_special = {
-    .read = read_response_payload,
-    .present = response_payload_present,
-    .write = write_response_payload};
+static const struct kyok_kmip_special request_payload_special = {.read = read_request_payload,
+                                                                 .present = request_payload_present,
+                                                                 .write = write_request_payload};
+static const struct kyok_kmip_special response_payload_special = {.read = read_response_payload,
+                                                                  .present =
+                                                                      response_payload_present,
+                                                                  .write = write_response_payload};
 
 /* --- 7.1, 7.2 batch items and messages --- */
 
@@ -317,12 +325,12 @@ static const struct kyok_kmip_field request_item_fields[] = {
     KYOK_KMIP_NESTED(request_item, OPTIONAL, POINTER, MESSAGE_EXTENSION, extension,
                      &extension_shape, 1_0),
 };
-static KYOK_KMIP_DEFINE(request_item_shape, request_item, request_item_fields);
+KYOK_KMIP_DEFINE_INLINE(static, request_item_shape, request_item, request_item_fields);
 
 static const struct kyok_kmip_field response_item_fields[] = {
     OPTIONAL(response_item, ENUM, OPERATION, operation, 1_0),
     OPTIONAL(response_item, BYTES, UNIQUE_BATCH_ITEM_ID, batch_id, 1_0),
-    KYOK_KMIP_FIELD(response_item, REQUIRED, ENUM, RESULT_STATUS, status, 1_0),
+    KYOK_KMIP_FIELD(response_item, REQUIRED, RESULT, RESULT_STATUS, status, 1_0),
     OPTIONAL(response_item, ENUM, RESULT_REASON, reason, 1_0),
     OPTIONAL(response_item, TEXT, RESULT_MESSAGE, message, 1_0),
     OPTIONAL(response_item, BYTES, ASYNCHRONOUS_CORRELATION_VALUE, asynchronous_correlation_value,
@@ -332,7 +340,7 @@ static const struct kyok_kmip_field response_item_fields[] = {
     KYOK_KMIP_NESTED(response_item, OPTIONAL, POINTER, MESSAGE_EXTENSION, extension,
                      &extension_shape, 1_0),
 };
-static KYOK_KMIP_DEFINE(response_item_shape, response_item, response_item_fields);
+KYOK_KMIP_DEFINE_INLINE(static, response_item_shape, response_item, response_item_fields);
 
 /* The header's fields are members of the message itself: the first member stands for all. */
 static const struct kyok_kmip_field request_fields[] = {
@@ -340,14 +348,14 @@ static const struct kyok_kmip_field request_fields[] = {
                      1_0),
     KYOK_KMIP_NESTED(request, REPEATED, STRUCT, BATCH_ITEM, items, &request_item_shape, 1_0),
 };
-KYOK_KMIP_DEFINE(kyok_kmip_request_shape, request, request_fields);
+KYOK_KMIP_DEFINE_INLINE(, kyok_kmip_request_shape, request, request_fields);
 
 static const struct kyok_kmip_field response_fields[] = {
     KYOK_KMIP_NESTED(response, REQUIRED, STRUCT, RESPONSE_HEADER, version, &response_header_shape,
                      1_0),
     KYOK_KMIP_NESTED(response, REPEATED, STRUCT, BATCH_ITEM, items, &response_item_shape, 1_0),
 };
-KYOK_KMIP_DEFINE(kyok_kmip_response_shape, response, response_fields);
+KYOK_KMIP_DEFINE_INLINE(, kyok_kmip_response_shape, response, response_fields);
 
 /* --- reading --- */
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Attributes in messages. KMIP 1.x (1.4 specification, section 2.1.1): an Attribute has a name, an
- * index and a value. KMIP 2.x (section 2.1): an attribute is an item under its own tag, a vendor's is
- * an Attribute of vendor, name and value, and a reference is a tag or a vendor and name.
+ * index and a value. KMIP 2.x (section 2.1): an attribute is an item under its own tag, a vendor's
+ * is an Attribute of vendor, name and value, and a reference is a tag or a vendor and name.
  */
 #include "common/kmip/message_attribute.h"
 
@@ -31,8 +31,8 @@ static enum kyok_status read_value(struct kyok_kmip_reading *reading,
                                    struct kyok_kmip_attribute *attribute)
 {
     if (attribute->name.id != KYOK_KMIP_ATTRIBUTE_OTHER)
-        KYOK_TRY(kyok_kmip_expect(reading, item,
-                                  kyok_kmip_attribute_types[attribute->name.id].type));
+        KYOK_TRY(
+            kyok_kmip_expect(reading, item, kyok_kmip_attribute_types[attribute->name.id].type));
     attribute->type = item->type;
     switch (item->type) {
     case KYOK_TTLV_STRUCTURE:
@@ -86,8 +86,7 @@ static enum kyok_status write_value(struct kyok_kmip_writing *writing, uint32_t 
     case KYOK_TTLV_DATE_TIME:
         return kyok_ttlv_write_date_time(writer, tag, attribute->value.date_time), KYOK_OK;
     case KYOK_TTLV_DATE_TIME_EXTENDED:
-        return kyok_ttlv_write_date_time_extended(writer, tag, attribute->value.date_time),
-               KYOK_OK;
+        return kyok_ttlv_write_date_time_extended(writer, tag, attribute->value.date_time), KYOK_OK;
     case KYOK_TTLV_ENUMERATION:
         return kyok_ttlv_write_enumeration(writer, tag, attribute->value.enumeration), KYOK_OK;
     case KYOK_TTLV_INTERVAL:
@@ -121,8 +120,7 @@ static enum kyok_status lacks_attribute(struct kyok_kmip_writing *writing,
     else
         snprintf(what, sizeof(what), "form for the attribute %.*s %.*s (tag %06lX)",
                  shown(name->vendor), (const char *)name->vendor.data, shown(name->name),
-                 (const char *)name->name.data,
-                 (unsigned long)name->tag);
+                 (const char *)name->name.data, (unsigned long)name->tag);
     return kyok_kmip_not_in_version(writing, what);
 }
 
@@ -215,11 +213,12 @@ static enum kyok_status read_parts(struct kyok_kmip_reading *reading,
 }
 
 static enum kyok_status read_attribute(struct kyok_kmip_reading *reading,
-                                       struct kyok_ttlv_reader *reader, void *target)
+                                       struct kyok_ttlv_reader *reader, uint32_t tag, void *target)
 {
     struct kyok_kmip_attribute *attribute = target;
     struct parts parts = {0};
 
+    (void)tag;
     KYOK_TRY(read_parts(reading, reader, &parts));
     KYOK_TRY(read_name(reading, reader, &parts.name, &attribute->name));
     if (parts.index.tag != 0) {
@@ -231,10 +230,12 @@ static enum kyok_status read_attribute(struct kyok_kmip_reading *reading,
     return read_value(reading, reader, &parts.value, attribute);
 }
 
-static enum kyok_status write_attribute(struct kyok_kmip_writing *writing, const void *source)
+static enum kyok_status write_attribute(struct kyok_kmip_writing *writing, uint32_t tag,
+                                        const void *source)
 {
     const struct kyok_kmip_attribute *attribute = source;
 
+    (void)tag;
     KYOK_TRY(write_name(writing, &attribute->name));
     if (attribute->index.set)
         kyok_ttlv_write_integer(writing->writer, KYOK_KMIP_TAG_ATTRIBUTE_INDEX,
@@ -296,8 +297,8 @@ static enum kyok_status write_vendor_attribute(struct kyok_kmip_writing *writing
                                                const struct kyok_kmip_attribute *attribute)
 {
     kyok_ttlv_begin(writing->writer, KYOK_KMIP_TAG_ATTRIBUTE);
-    KYOK_TRY(kyok_kmip_write_fields(writing, KYOK_KMIP_TAG_ATTRIBUTE, &vendor_shape,
-                                    &attribute->name));
+    KYOK_TRY(
+        kyok_kmip_write_fields(writing, KYOK_KMIP_TAG_ATTRIBUTE, &vendor_shape, &attribute->name));
     KYOK_TRY(write_value(writing, KYOK_KMIP_TAG_ATTRIBUTE_VALUE, attribute));
     kyok_ttlv_end(writing->writer);
     return KYOK_OK;
@@ -321,7 +322,8 @@ static enum kyok_status write_one_2(struct kyok_kmip_writing *writing,
 
 /* All that a structure holds, as one array. */
 static enum kyok_status read_attributes_2(struct kyok_kmip_reading *reading,
-                                          struct kyok_ttlv_reader *reader, void *target)
+                                          struct kyok_ttlv_reader *reader, uint32_t tag,
+                                          void *target)
 {
     kyok_kmip_attributes *attributes = target;
     struct kyok_ttlv_reader rest = *reader;
@@ -329,6 +331,7 @@ static enum kyok_status read_attributes_2(struct kyok_kmip_reading *reading,
     size_t count = 0;
     bool more = true;
 
+    (void)tag;
     while (kyok_ttlv_next(&rest, &item) == KYOK_TTLV_ITEM)
         count++;
     struct kyok_kmip_attribute *items =
@@ -344,22 +347,23 @@ static enum kyok_status read_attributes_2(struct kyok_kmip_reading *reading,
     }
 }
 
-static enum kyok_status write_attributes_2(struct kyok_kmip_writing *writing, const void *source)
+static enum kyok_status write_attributes_2(struct kyok_kmip_writing *writing, uint32_t tag,
+                                           const void *source)
 {
     const kyok_kmip_attributes *attributes = source;
 
+    (void)tag;
     for (size_t i = 0; i < attributes->count; i++)
         KYOK_TRY(write_one_2(writing, &attributes->items[i]));
     return KYOK_OK;
 }
 
-const struct kyok_kmip_shape kyok_kmip_attributes_2_shape = {.size = sizeof(kyok_kmip_attributes),
-                                                             .read = read_attributes_2,
-                                                             .write = write_attributes_2};
+const struct kyok_kmip_shape kyok_kmip_attributes_2_shape = {
+    .size = sizeof(kyok_kmip_attributes), .read = read_attributes_2, .write = write_attributes_2};
 
 /* Current Attribute and New Attribute hold exactly one. */
 static enum kyok_status read_single_2(struct kyok_kmip_reading *reading,
-                                      struct kyok_ttlv_reader *reader, void *target)
+                                      struct kyok_ttlv_reader *reader, uint32_t tag, void *target)
 {
     struct kyok_ttlv_item item;
     bool more;
@@ -371,12 +375,13 @@ static enum kyok_status read_single_2(struct kyok_kmip_reading *reading,
         if (!more)
             return KYOK_OK;
     }
-    return kyok_kmip_malformed(reading, reader->cursor.at, KYOK_KMIP_TAG_NEW_ATTRIBUTE,
-                               "it does not hold one attribute");
+    return kyok_kmip_malformed(reading, reader->cursor.at, tag, "it does not hold one attribute");
 }
 
-static enum kyok_status write_single_2(struct kyok_kmip_writing *writing, const void *source)
+static enum kyok_status write_single_2(struct kyok_kmip_writing *writing, uint32_t tag,
+                                       const void *source)
 {
+    (void)tag;
     return write_one_2(writing, source);
 }
 
@@ -400,8 +405,8 @@ static enum kyok_status write_reference(struct kyok_kmip_writing *writing, uint3
                                         const void *source)
 {
     const struct kyok_kmip_attribute_name *name = source;
-    uint32_t own = name->id != KYOK_KMIP_ATTRIBUTE_OTHER ? kyok_kmip_attribute_tag(name->id)
-                                                         : name->tag;
+    uint32_t own =
+        name->id != KYOK_KMIP_ATTRIBUTE_OTHER ? kyok_kmip_attribute_tag(name->id) : name->tag;
 
     if (name->id != KYOK_KMIP_ATTRIBUTE_OTHER && !in_version(writing, name->id))
         return lacks_attribute(writing, name);
@@ -430,20 +435,21 @@ static const struct kyok_kmip_field template_fields[] = {
 KYOK_KMIP_DEFINE(kyok_kmip_template_shape, template, template_fields);
 
 static enum kyok_status read_template_2(struct kyok_kmip_reading *reading,
-                                        struct kyok_ttlv_reader *reader, void *target)
+                                        struct kyok_ttlv_reader *reader, uint32_t tag, void *target)
 {
-    return read_attributes_2(reading, reader, &((struct kyok_kmip_template *)target)->attributes);
+    return read_attributes_2(reading, reader, tag,
+                             &((struct kyok_kmip_template *)target)->attributes);
 }
 
-static enum kyok_status write_template_2(struct kyok_kmip_writing *writing, const void *source)
+static enum kyok_status write_template_2(struct kyok_kmip_writing *writing, uint32_t tag,
+                                         const void *source)
 {
     const struct kyok_kmip_template *template = source;
 
     if (template->names.count > 0)
         return kyok_kmip_not_in_version(writing, "templates");
-    return write_attributes_2(writing, &template->attributes);
+    return write_attributes_2(writing, tag, &template->attributes);
 }
 
-const struct kyok_kmip_shape kyok_kmip_template_2_shape = {.size = sizeof(struct kyok_kmip_template),
-                                                           .read = read_template_2,
-                                                           .write = write_template_2};
+const struct kyok_kmip_shape kyok_kmip_template_2_shape = {
+    .size = sizeof(struct kyok_kmip_template), .read = read_template_2, .write = write_template_2};

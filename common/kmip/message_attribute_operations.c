@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading and changing attributes: 1.4 specification, sections 4.12 to 4.16; 2.0 adds Set Attribute. */
+/* Reading and changing attributes: 1.4 specification, sections 4.12 to 4.16; 2.0 adds Set
+ * Attribute. */
 #include "common/kmip/message_operations.h"
 
 /* Attribute Names in 1.x, Attribute References in 2.x. */
 #define NAMES(structure, need, member)                                                             \
-    KYOK_KMIP_ROW(structure, need, SPECIAL, ATTRIBUTE_NAME, member, 1_0, 1_4, NULL,                \
-                  &kyok_kmip_attribute_name_special),                                              \
+    KYOK_KMIP_ROW(structure, (need) | KYOK_KMIP_FORMS, SPECIAL, ATTRIBUTE_NAME, member, 1_0, 1_4,  \
+                  NULL, &kyok_kmip_attribute_name_special),                                        \
         KYOK_KMIP_ROW(structure, (need) | KYOK_KMIP_OR, SPECIAL, ATTRIBUTE_REFERENCE, member, 2_0, \
                       2_1, NULL, &kyok_kmip_attribute_reference_special)
 
@@ -18,8 +19,8 @@ static const struct kyok_kmip_field get_attributes_request_fields[] = {
 static const struct kyok_kmip_field get_attributes_response_fields[] = {
     KYOK_KMIP_FIELD(get_attributes_response, REQUIRED, TEXT, UNIQUE_IDENTIFIER, unique_identifier,
                     1_0),
-    KYOK_KMIP_UNTIL(get_attributes_response, KYOK_KMIP_REPEATED, STRUCT, ATTRIBUTE, attributes,
-                    &kyok_kmip_attribute_shape, 1_0, 1_4),
+    KYOK_KMIP_UNTIL(get_attributes_response, KYOK_KMIP_REPEATED | KYOK_KMIP_FORMS, STRUCT,
+                    ATTRIBUTE, attributes, &kyok_kmip_attribute_shape, 1_0, 1_4),
     KYOK_KMIP_UNTIL(get_attributes_response, KYOK_KMIP_OR, STRUCT, ATTRIBUTES, attributes,
                     &kyok_kmip_attributes_2_shape, 2_0, 2_1),
 };
@@ -42,8 +43,8 @@ static const struct kyok_kmip_field attribute_request_fields[] = {
     KYOK_KMIP_FIELD(attribute_request, OPTIONAL, TEXT, UNIQUE_IDENTIFIER, unique_identifier, 1_0),
     KYOK_KMIP_NESTED(attribute_request, OPTIONAL, POINTER, CURRENT_ATTRIBUTE, current,
                      &kyok_kmip_attribute_2_shape, 2_0),
-    KYOK_KMIP_UNTIL(attribute_request, KYOK_KMIP_REQUIRED, POINTER, ATTRIBUTE, attribute,
-                    &kyok_kmip_attribute_shape, 1_0, 1_4),
+    KYOK_KMIP_UNTIL(attribute_request, KYOK_KMIP_REQUIRED | KYOK_KMIP_FORMS, POINTER, ATTRIBUTE,
+                    attribute, &kyok_kmip_attribute_shape, 1_0, 1_4),
     KYOK_KMIP_UNTIL(attribute_request, KYOK_KMIP_OR, POINTER, NEW_ATTRIBUTE, attribute,
                     &kyok_kmip_attribute_2_shape, 2_0, 2_1),
 };

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making, finding, fetching and ending managed objects: 1.4 specification, sections 4.1 to 4.4, 4.9,
- * 4.11, 4.19 to 4.21. */
+/* Making, finding, fetching and ending managed objects: 1.4 specification, sections 4.1
+ * to 4.4, 4.9, 4.11, 4.19 to 4.21. */
+#include "common/kmip/message_inline.h"
 #include "common/kmip/message_operations.h"
 
 /* Template-Attribute in 1.x, Attributes in 2.x: two forms of one member. */
 #define TEMPLATE(structure, need, kind, tag_1, tag_2, member)                                      \
-    KYOK_KMIP_UNTIL(structure, need, kind, tag_1, member, &kyok_kmip_template_shape, 1_0, 1_4),    \
+    KYOK_KMIP_UNTIL(structure, (need) | KYOK_KMIP_FORMS, kind, tag_1, member,                      \
+                    &kyok_kmip_template_shape, 1_0, 1_4),                                          \
         KYOK_KMIP_UNTIL(structure, (need) | KYOK_KMIP_OR, kind, tag_2, member,                     \
                         &kyok_kmip_template_2_shape, 2_0, 2_1)
 /* What a server set besides what was asked for; 2.x answers with the identifier alone. */
@@ -15,16 +17,13 @@
 
 /* The object, under the tag of its type. */
 #define OBJECT(structure)                                                                          \
-    OBJECT_FORM(structure, KYOK_KMIP_REQUIRED, SYMMETRIC_KEY),                                     \
-        OBJECT_FORM(structure, KYOK_KMIP_OR, CERTIFICATE),                                         \
-        OBJECT_FORM(structure, KYOK_KMIP_OR, PUBLIC_KEY),                                          \
-        OBJECT_FORM(structure, KYOK_KMIP_OR, PRIVATE_KEY),                                         \
-        OBJECT_FORM(structure, KYOK_KMIP_OR, SECRET_DATA),                                         \
-        OBJECT_FORM(structure, KYOK_KMIP_OR, OPAQUE_OBJECT),                                       \
-        OBJECT_FORM(structure, KYOK_KMIP_OR, SPLIT_KEY),                                           \
-        OBJECT_FORM(structure, KYOK_KMIP_OR, PGP_KEY),                                             \
-        OBJECT_FORM(structure, KYOK_KMIP_OR, TEMPLATE),                                            \
-        OBJECT_FORM(structure, KYOK_KMIP_OR, CERTIFICATE_REQUEST)
+    OBJECT_FORM(structure, KYOK_KMIP_REQUIRED | KYOK_KMIP_FORMS, SYMMETRIC_KEY),                   \
+        OBJECT_FORM(structure, OTHER, CERTIFICATE), OBJECT_FORM(structure, OTHER, PUBLIC_KEY),     \
+        OBJECT_FORM(structure, OTHER, PRIVATE_KEY), OBJECT_FORM(structure, OTHER, SECRET_DATA),    \
+        OBJECT_FORM(structure, OTHER, OPAQUE_OBJECT), OBJECT_FORM(structure, OTHER, SPLIT_KEY),    \
+        OBJECT_FORM(structure, OTHER, PGP_KEY), OBJECT_FORM(structure, OTHER, TEMPLATE),           \
+        OBJECT_FORM(structure, OTHER, CERTIFICATE_REQUEST)
+#define OTHER (KYOK_KMIP_OR | KYOK_KMIP_ALIAS)
 #define OBJECT_FORM(structure, need, tag)                                                          \
     KYOK_KMIP_ROW(structure, need, SPECIAL, tag, object, 1_0, 2_1, NULL, &kyok_kmip_object_special)
 
@@ -97,8 +96,8 @@ static const struct kyok_kmip_field locate_request_fields[] = {
     KYOK_KMIP_FIELD(locate_request, OPTIONAL, INTEGER, STORAGE_STATUS_MASK, storage_status_mask,
                     1_0),
     KYOK_KMIP_FIELD(locate_request, OPTIONAL, ENUM, OBJECT_GROUP_MEMBER, object_group_member, 1_1),
-    KYOK_KMIP_UNTIL(locate_request, KYOK_KMIP_REPEATED, STRUCT, ATTRIBUTE, attributes,
-                    &kyok_kmip_attribute_shape, 1_0, 1_4),
+    KYOK_KMIP_UNTIL(locate_request, KYOK_KMIP_REPEATED | KYOK_KMIP_FORMS, STRUCT, ATTRIBUTE,
+                    attributes, &kyok_kmip_attribute_shape, 1_0, 1_4),
     KYOK_KMIP_UNTIL(locate_request, KYOK_KMIP_OR, STRUCT, ATTRIBUTES, attributes,
                     &kyok_kmip_attributes_2_shape, 2_0, 2_1),
 };
@@ -123,8 +122,8 @@ static const struct kyok_kmip_field get_response_fields[] = {
     KYOK_KMIP_FIELD(get_response, REQUIRED, TEXT, UNIQUE_IDENTIFIER, unique_identifier, 1_0),
     OBJECT(get_response),
 };
-KYOK_KMIP_DEFINE(kyok_kmip_get_request_shape, get_request, get_request_fields);
-KYOK_KMIP_DEFINE(kyok_kmip_get_response_shape, get_response, get_response_fields);
+KYOK_KMIP_DEFINE_INLINE(, kyok_kmip_get_request_shape, get_request, get_request_fields);
+KYOK_KMIP_DEFINE_INLINE(, kyok_kmip_get_response_shape, get_response, get_response_fields);
 
 /* The question of 4.13 Get Attribute List, 4.19 Activate, 4.21 Destroy */
 static const struct kyok_kmip_field identifier_request_fields[] = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Managed objects and what they are made of: 1.4 specification, sections 2.1 and 2.2. */
-#include "common/kmip/message_shape.h"
+#include "common/kmip/message_inline.h"
 
 /* --- 2.1.5 Key Wrapping Data, 2.1.6 Key Wrapping Specification --- */
 
@@ -39,8 +39,7 @@ KYOK_KMIP_DEFINE(kyok_kmip_key_wrapping_specification_shape, key_wrapping_specif
 /* --- 2.1.7 Transparent Key Structures --- */
 
 /* One table for all: the order of each format's own table is kept (2.1.7.1 to 2.1.7.15). */
-#define FIELD(kind, tag, member)                                                                   \
-    KYOK_KMIP_FIELD(transparent_key, OPTIONAL, kind, tag, member, 1_0)
+#define FIELD(kind, tag, member) KYOK_KMIP_FIELD(transparent_key, OPTIONAL, kind, tag, member, 1_0)
 static const struct kyok_kmip_field transparent_fields[] = {
     FIELD(BYTES, KEY, key),
     FIELD(BIG, MODULUS, modulus),
@@ -106,12 +105,12 @@ static const struct kyok_kmip_special material_special = {
 /* The member of Key Material is wrapped, the first, so that the functions see the whole. */
 static const struct kyok_kmip_field key_value_fields[] = {
     KYOK_KMIP_PECULIAR(key_value, REQUIRED, KEY_MATERIAL, wrapped, &material_special, 1_0),
-    KYOK_KMIP_UNTIL(key_value, KYOK_KMIP_REPEATED, STRUCT, ATTRIBUTE, attributes,
+    KYOK_KMIP_UNTIL(key_value, KYOK_KMIP_REPEATED | KYOK_KMIP_FORMS, STRUCT, ATTRIBUTE, attributes,
                     &kyok_kmip_attribute_shape, 1_0, 1_4),
     KYOK_KMIP_UNTIL(key_value, KYOK_KMIP_OR, STRUCT, ATTRIBUTES, attributes,
                     &kyok_kmip_attributes_2_shape, 2_0, 2_1),
 };
-static KYOK_KMIP_DEFINE(key_value_shape, key_value, key_value_fields);
+KYOK_KMIP_DEFINE_INLINE(static, key_value_shape, key_value, key_value_fields);
 
 /* --- 2.1.3 Key Block --- */
 
@@ -165,21 +164,24 @@ static const struct kyok_kmip_field key_block_fields[] = {
     KYOK_KMIP_NESTED(key_block, OPTIONAL, POINTER, KEY_WRAPPING_DATA, wrapping,
                      &wrapping_data_shape, 1_0),
 };
-static KYOK_KMIP_DEFINE(key_block_shape, key_block, key_block_fields);
+KYOK_KMIP_DEFINE_INLINE(static, key_block_shape, key_block, key_block_fields);
 
 /* --- 2.2 Managed Objects --- */
 
 #define KEY_BLOCK(need)                                                                            \
     KYOK_KMIP_NESTED(object, need, STRUCT, KEY_BLOCK, key, &key_block_shape, 1_0)
 
-static const struct kyok_kmip_field certificate_fields[] = { /* 2.2.1 */
+static const struct kyok_kmip_field certificate_fields[] = {
+    /* 2.2.1 */
     KYOK_KMIP_FIELD(object, REQUIRED, ENUM, CERTIFICATE_TYPE, certificate_type, 1_0),
     KYOK_KMIP_FIELD(object, REQUIRED, BYTES, CERTIFICATE_VALUE, value, 1_0),
 };
-static const struct kyok_kmip_field key_fields[] = { /* 2.2.2 to 2.2.4 */
+static const struct kyok_kmip_field key_fields[] = {
+    /* 2.2.2 to 2.2.4 */
     KEY_BLOCK(REQUIRED),
 };
-static const struct kyok_kmip_field split_key_fields[] = { /* 2.2.5 */
+static const struct kyok_kmip_field split_key_fields[] = {
+    /* 2.2.5 */
     KYOK_KMIP_FIELD(object, OPTIONAL, INTEGER, SPLIT_KEY_PARTS, split_key_parts, 1_0),
     KYOK_KMIP_FIELD(object, OPTIONAL, INTEGER, KEY_PART_IDENTIFIER, key_part_identifier, 1_0),
     KYOK_KMIP_FIELD(object, OPTIONAL, INTEGER, SPLIT_KEY_THRESHOLD, split_key_threshold, 1_0),
@@ -187,21 +189,24 @@ static const struct kyok_kmip_field split_key_fields[] = { /* 2.2.5 */
     KYOK_KMIP_FIELD(object, OPTIONAL, BIG, PRIME_FIELD_SIZE, prime_field_size, 1_0),
     KEY_BLOCK(REQUIRED),
 };
-static const struct kyok_kmip_field secret_data_fields[] = { /* 2.2.7 */
+static const struct kyok_kmip_field secret_data_fields[] = {
+    /* 2.2.7 */
     KYOK_KMIP_FIELD(object, REQUIRED, ENUM, SECRET_DATA_TYPE, secret_data_type, 1_0),
     KEY_BLOCK(REQUIRED),
 };
-static const struct kyok_kmip_field opaque_fields[] = { /* 2.2.8 */
+static const struct kyok_kmip_field opaque_fields[] = {
+    /* 2.2.8 */
     KYOK_KMIP_FIELD(object, REQUIRED, ENUM, OPAQUE_DATA_TYPE, opaque_data_type, 1_0),
     KYOK_KMIP_FIELD(object, REQUIRED, BYTES, OPAQUE_DATA_VALUE, value, 1_0),
 };
-static const struct kyok_kmip_field pgp_key_fields[] = { /* 2.2.9 */
+static const struct kyok_kmip_field pgp_key_fields[] = {
+    /* 2.2.9 */
     KYOK_KMIP_FIELD(object, REQUIRED, INTEGER, PGP_KEY_VERSION, pgp_key_version, 1_2),
     KEY_BLOCK(REQUIRED),
 };
 
 static KYOK_KMIP_DEFINE(certificate_shape, object, certificate_fields);
-static KYOK_KMIP_DEFINE(key_shape, object, key_fields);
+KYOK_KMIP_DEFINE_INLINE(static, key_shape, object, key_fields);
 static KYOK_KMIP_DEFINE(split_key_shape, object, split_key_fields);
 static KYOK_KMIP_DEFINE(secret_data_shape, object, secret_data_fields);
 static KYOK_KMIP_DEFINE(opaque_shape, object, opaque_fields);

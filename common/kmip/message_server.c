@@ -40,13 +40,6 @@ static const struct kyok_kmip_field query_response_fields[] = {
 };
 KYOK_KMIP_DEFINE(kyok_kmip_query_response_shape, query_response, query_response_fields);
 
-/* 6.1 Protocol Version */
-static const struct kyok_kmip_field version_fields[] = {
-    KYOK_KMIP_FIELD(version, REQUIRED, INT, PROTOCOL_VERSION_MAJOR, major, 1_0),
-    KYOK_KMIP_FIELD(version, REQUIRED, INT, PROTOCOL_VERSION_MINOR, minor, 1_0),
-};
-KYOK_KMIP_DEFINE(kyok_kmip_version_shape, version, version_fields);
-
 /* 4.26 Discover Versions, question and answer */
 static const struct kyok_kmip_field versions_fields[] = {
     KYOK_KMIP_NESTED(versions, REPEATED, STRUCT, PROTOCOL_VERSION, versions,

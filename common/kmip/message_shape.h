@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a structure of a message looks, as a table that serves reading and writing: one row per field,
- * in the order of the specification's table. Private to the message_*.c files and their tests.
+ * How a structure of a message looks, as a table that serves reading and writing: one row per
+ * field, in the order of the specification's table. Private to the message_*.c files and their
+ * tests.
  */
 #ifndef KYOK_KMIP_MESSAGE_SHAPE_H
 #define KYOK_KMIP_MESSAGE_SHAPE_H
@@ -15,6 +16,7 @@ enum kyok_kmip_kind {
     KYOK_KMIP_KIND_LONG,     /* struct kyok_kmip_long */
     KYOK_KMIP_KIND_DATE,     /* struct kyok_kmip_long */
     KYOK_KMIP_KIND_ENUM,     /* an enum; absent when 0 */
+    KYOK_KMIP_KIND_RESULT,   /* an enum that is always there, 0 included */
     KYOK_KMIP_KIND_BOOLEAN,  /* enum kyok_kmip_boolean */
     KYOK_KMIP_KIND_TEXT,     /* struct kyok_bytes */
     KYOK_KMIP_KIND_BYTES,    /* struct kyok_bytes */
@@ -29,7 +31,9 @@ enum {
     KYOK_KMIP_OPTIONAL = 0,
     KYOK_KMIP_REQUIRED = 1,
     KYOK_KMIP_REPEATED = 2, /* a KYOK_KMIP_LIST of kind, any number */
-    KYOK_KMIP_OR = 4,       /* another form of the row before: one of them is there */
+    KYOK_KMIP_FORMS = 4,    /* the rows after it that have OR are other forms of it */
+    KYOK_KMIP_OR = 8,       /* of forms, one is there; writing takes the one of the version */
+    KYOK_KMIP_ALIAS = 16,   /* a form whose writing the first form does */
 };
 
 struct kyok_kmip_shape;
@@ -51,12 +55,13 @@ struct kyok_kmip_shape {
     const struct kyok_kmip_field *fields;
     uint16_t count, size;
     enum kyok_status (*read)(struct kyok_kmip_reading *reading, struct kyok_ttlv_reader *reader,
-                             void *target);
-    enum kyok_status (*write)(struct kyok_kmip_writing *writing, const void *source);
+                             uint32_t tag, void *target);
+    enum kyok_status (*write)(struct kyok_kmip_writing *writing, uint32_t tag, const void *source);
 };
 #define KYOK_KMIP_SHAPE_FIELDS_MAX 32
 
-/* Rows. need is OPTIONAL, REQUIRED or REPEATED; | with OR for another form of the row before. */
+/* Rows. need is OPTIONAL, REQUIRED or REPEATED, and for forms | FORMS in the first, | OR in the
+ * others. */
 #define KYOK_KMIP_ROW(structure, need_, kind_, tag_, member, since_, until_, shape_, special_)     \
     {                                                                                              \
         .tag = KYOK_KMIP_TAG_##tag_, .kind = KYOK_KMIP_KIND_##kind_, .need = (need_),              \
@@ -89,8 +94,8 @@ struct kyok_kmip_reading {
 };
 
 struct kyok_kmip_special {
-    /* item has the row's tag and is of any type; reader is what gave it; target is the member, or the
-     * next element of a list. */
+    /* item has the row's tag and is of any type; reader is what gave it; target is the member, or
+     * the next element of a list. */
     enum kyok_status (*read)(struct kyok_kmip_reading *reading,
                              const struct kyok_ttlv_reader *reader,
                              const struct kyok_ttlv_item *item, void *target);
@@ -102,7 +107,8 @@ struct kyok_kmip_special {
 /* KYOK_FAULT at the item: "malformed KMIP message: <tag> <complaint>". */
 enum kyok_status kyok_kmip_malformed(struct kyok_kmip_reading *reading, const uint8_t *at,
                                      uint32_t tag, const char *complaint);
-/* Reads the items that are left in reader into target, by shape. tag names the structure in errors. */
+/* Reads the items that are left in reader into target, by shape. tag names the structure in errors.
+ */
 enum kyok_status kyok_kmip_read_fields(struct kyok_kmip_reading *reading,
                                        struct kyok_ttlv_reader *reader, uint32_t tag,
                                        const struct kyok_kmip_shape *shape, void *target);
@@ -130,6 +136,32 @@ enum kyok_status kyok_kmip_next(struct kyok_kmip_reading *reading, struct kyok_t
 enum kyok_status kyok_kmip_enter(struct kyok_kmip_reading *reading,
                                  const struct kyok_ttlv_reader *outer,
                                  const struct kyok_ttlv_item *item, struct kyok_ttlv_reader *inner);
+/* Every KYOK_KMIP_LIST looks like this. */
+struct kyok_kmip_any_list {
+    const void *items;
+    size_t count;
+};
+struct kyok_kmip_list {
+    void *items;
+    size_t count;
+};
+/* The next element of a repeated row; the first makes room for all. */
+enum kyok_status kyok_kmip_read_element(struct kyok_kmip_reading *reading,
+                                        const struct kyok_ttlv_reader *reader,
+                                        const struct kyok_ttlv_item *item,
+                                        const struct kyok_kmip_field *field,
+                                        struct kyok_kmip_list *list);
+/* Items that a structure does not have are no error; what is inside them must still be TTLV. */
+enum kyok_status kyok_kmip_skip(struct kyok_kmip_reading *reading,
+                                const struct kyok_ttlv_reader *reader,
+                                const struct kyok_ttlv_item *item);
+/* KYOK_FAULT: what the reader found at its cursor; a field that tag's structure lacks. */
+enum kyok_status kyok_kmip_broken_rule(struct kyok_kmip_reading *reading,
+                                       const struct kyok_ttlv_reader *reader,
+                                       enum kyok_ttlv_result result);
+enum kyok_status kyok_kmip_missing(struct kyok_kmip_reading *reading,
+                                   const struct kyok_ttlv_reader *reader, uint32_t tag,
+                                   const struct kyok_kmip_field *field);
 /* Of one element of a repeated field. */
 size_t kyok_kmip_element_size(const struct kyok_kmip_field *field);
 void *kyok_kmip_take(struct kyok_kmip_reading *reading, size_t count, size_t size);
@@ -147,6 +179,13 @@ enum kyok_status kyok_kmip_write_fields(struct kyok_kmip_writing *writing, uint3
 /* A structure under tag. */
 enum kyok_status kyok_kmip_write_structure(struct kyok_kmip_writing *writing, uint32_t tag,
                                            const struct kyok_kmip_shape *shape, const void *source);
+/* A row whose field is absent, or that the version writes in another form or not at all. */
+enum kyok_status kyok_kmip_leave_out(struct kyok_kmip_writing *writing, uint32_t tag,
+                                     const struct kyok_kmip_field *field, bool present);
+/* list is the KYOK_KMIP_LIST of a repeated row. */
+enum kyok_status kyok_kmip_write_list(struct kyok_kmip_writing *writing,
+                                      const struct kyok_kmip_field *field,
+                                      const struct kyok_kmip_any_list *list);
 /* KYOK_UNSUPPORTED: "<tag> does not exist in KMIP <version>". */
 enum kyok_status kyok_kmip_not_in_version(struct kyok_kmip_writing *writing, const char *what);
 

@@ -1,38 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading TTLV: 1.4 specification, section 9.1.1. */
 #include "common/kmip/tags.h"
-#include "common/kmip/ttlv.h"
+#include "common/kmip/ttlv_inline.h"
 
-#include <string.h>
-
-/* Section 9.1.1.3: the length that each type has, or the multiple that it must be. */
-static const struct {
-    const char *name;
-    uint8_t exact, multiple;
-} types[] = {
-    [KYOK_TTLV_STRUCTURE] = {"Structure", 0, 8},
-    [KYOK_TTLV_INTEGER] = {"Integer", 4, 1},
-    [KYOK_TTLV_LONG_INTEGER] = {"LongInteger", 8, 1},
-    [KYOK_TTLV_BIG_INTEGER] = {"BigInteger", 0, 8},
-    [KYOK_TTLV_ENUMERATION] = {"Enumeration", 4, 1},
-    [KYOK_TTLV_BOOLEAN] = {"Boolean", 8, 1},
-    [KYOK_TTLV_TEXT_STRING] = {"TextString", 0, 1},
-    [KYOK_TTLV_BYTE_STRING] = {"ByteString", 0, 1},
-    [KYOK_TTLV_DATE_TIME] = {"DateTime", 8, 1},
-    [KYOK_TTLV_INTERVAL] = {"Interval", 4, 1},
-    [KYOK_TTLV_DATE_TIME_EXTENDED] = {"DateTimeExtended", 8, 1},
+static const char *const names[] = {
+    [KYOK_TTLV_STRUCTURE] = "Structure",
+    [KYOK_TTLV_INTEGER] = "Integer",
+    [KYOK_TTLV_LONG_INTEGER] = "LongInteger",
+    [KYOK_TTLV_BIG_INTEGER] = "BigInteger",
+    [KYOK_TTLV_ENUMERATION] = "Enumeration",
+    [KYOK_TTLV_BOOLEAN] = "Boolean",
+    [KYOK_TTLV_TEXT_STRING] = "TextString",
+    [KYOK_TTLV_BYTE_STRING] = "ByteString",
+    [KYOK_TTLV_DATE_TIME] = "DateTime",
+    [KYOK_TTLV_INTERVAL] = "Interval",
+    [KYOK_TTLV_DATE_TIME_EXTENDED] = "DateTimeExtended",
 };
-#define TYPE_COUNT (sizeof(types) / sizeof(types[0]))
+#define TYPE_COUNT (sizeof(names) / sizeof(names[0]))
+
+const struct kyok_ttlv_length kyok_ttlv_lengths[] = {
+    [KYOK_TTLV_STRUCTURE] = {0, ~UINT32_C(7)},
+    [KYOK_TTLV_INTEGER] = {4, 0},
+    [KYOK_TTLV_LONG_INTEGER] = {8, 0},
+    [KYOK_TTLV_BIG_INTEGER] = {0, ~UINT32_C(7)},
+    [KYOK_TTLV_ENUMERATION] = {4, 0},
+    [KYOK_TTLV_BOOLEAN] = {8, 0},
+    [KYOK_TTLV_TEXT_STRING] = {0, UINT32_MAX},
+    [KYOK_TTLV_BYTE_STRING] = {0, UINT32_MAX},
+    [KYOK_TTLV_DATE_TIME] = {8, 0},
+    [KYOK_TTLV_INTERVAL] = {4, 0},
+    [KYOK_TTLV_DATE_TIME_EXTENDED] = {8, 0},
+};
 
 const char *kyok_ttlv_type_name(unsigned type)
 {
-    return type < TYPE_COUNT ? types[type].name : NULL;
+    return type < TYPE_COUNT ? names[type] : NULL;
 }
 
 bool kyok_ttlv_type_by_name(const char *name, enum kyok_ttlv_type *type)
 {
     for (unsigned i = 1; i < TYPE_COUNT; i++)
-        if (strcmp(types[i].name, name) == 0) {
+        if (strcmp(names[i], name) == 0) {
             *type = (enum kyok_ttlv_type)i;
             return true;
         }
@@ -56,14 +64,6 @@ const char *kyok_ttlv_result_text(enum kyok_ttlv_result result)
     return texts[result];
 }
 
-static uint64_t big_endian(const uint8_t *bytes, size_t size)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < size; i++)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
 struct kyok_ttlv_reader kyok_ttlv_reader(struct kyok_bytes bytes)
 {
     return (struct kyok_ttlv_reader){kyok_cursor(bytes), 0};
@@ -81,9 +81,13 @@ static int utf8_tail(uint8_t first, uint32_t *least)
     return -1;
 }
 
-static bool is_utf8(struct kyok_bytes text)
+bool kyok_ttlv_is_utf8(struct kyok_bytes text)
 {
-    for (size_t i = 0; i < text.size; i++) {
+    size_t i = 0;
+
+    while (text.size - i >= 8 && !(kyok_ttlv_load64(text.data + i) & UINT64_C(0x8080808080808080)))
+        i += 8; /* ASCII, as nearly all text is */
+    for (; i < text.size; i++) {
         uint32_t least = 0, point;
         if (text.data[i] < 0x80)
             continue;
@@ -102,55 +106,9 @@ static bool is_utf8(struct kyok_bytes text)
     return true;
 }
 
-static enum kyok_ttlv_result check_header(uint32_t tag, unsigned type, uint32_t length)
-{
-    if (tag >> 16 != 0x42 && tag >> 16 != 0x54)
-        return KYOK_TTLV_BAD_TAG;
-    if (type == 0 || type >= TYPE_COUNT)
-        return KYOK_TTLV_BAD_TYPE;
-    if (types[type].exact != 0 ? length != types[type].exact : length % types[type].multiple != 0)
-        return KYOK_TTLV_BAD_LENGTH;
-    if (type == KYOK_TTLV_BIG_INTEGER && length == 0)
-        return KYOK_TTLV_BAD_LENGTH;
-    return KYOK_TTLV_ITEM;
-}
-
-static enum kyok_ttlv_result check_value(const struct kyok_ttlv_item *item, size_t padding)
-{
-    const uint8_t *end = item->value.data + item->value.size;
-    for (size_t i = 0; i < padding; i++)
-        if (end[i] != 0)
-            return KYOK_TTLV_BAD_PADDING;
-    if (item->type == KYOK_TTLV_BOOLEAN && big_endian(item->value.data, 8) > 1)
-        return KYOK_TTLV_BAD_BOOLEAN;
-    if (item->type == KYOK_TTLV_TEXT_STRING && !is_utf8(item->value))
-        return KYOK_TTLV_BAD_TEXT;
-    return KYOK_TTLV_ITEM;
-}
-
 enum kyok_ttlv_result kyok_ttlv_next(struct kyok_ttlv_reader *reader, struct kyok_ttlv_item *item)
 {
-    struct kyok_cursor cursor = reader->cursor;
-    uint64_t header;
-    struct kyok_bytes value;
-
-    if (kyok_cursor_left(&cursor) == 0)
-        return KYOK_TTLV_END;
-    if (!kyok_cursor_u64(&cursor, &header))
-        return KYOK_TTLV_TRUNCATED;
-    uint32_t tag = (uint32_t)(header >> 40), length = (uint32_t)header;
-    unsigned type = (unsigned)(header >> 32) & 0xFF;
-    enum kyok_ttlv_result result = check_header(tag, type, length);
-    if (result != KYOK_TTLV_ITEM)
-        return result;
-    size_t padding = -(size_t)length % 8;
-    if (length > kyok_cursor_left(&cursor) || !kyok_cursor_take(&cursor, length + padding, &value))
-        return KYOK_TTLV_TRUNCATED;
-    *item = (struct kyok_ttlv_item){tag, (enum kyok_ttlv_type)type, kyok_bytes(value.data, length)};
-    result = check_value(item, padding);
-    if (result == KYOK_TTLV_ITEM)
-        reader->cursor = cursor;
-    return result;
+    return kyok_ttlv_next_inline(reader, item);
 }
 
 bool kyok_ttlv_enter(const struct kyok_ttlv_reader *outer, const struct kyok_ttlv_item *structure,
@@ -187,17 +145,17 @@ int32_t kyok_ttlv_integer(const struct kyok_ttlv_item *item)
 
 int64_t kyok_ttlv_long_integer(const struct kyok_ttlv_item *item)
 {
-    return (int64_t)big_endian(item->value.data, 8);
+    return (int64_t)kyok_ttlv_load64(item->value.data);
 }
 
 uint32_t kyok_ttlv_enumeration(const struct kyok_ttlv_item *item)
 {
-    return (uint32_t)big_endian(item->value.data, 4);
+    return kyok_ttlv_load32(item->value.data);
 }
 
 bool kyok_ttlv_boolean(const struct kyok_ttlv_item *item)
 {
-    return big_endian(item->value.data, 8) == 1;
+    return kyok_ttlv_load64(item->value.data) == 1;
 }
 
 bool kyok_ttlv_magnitude(struct kyok_bytes big_integer, struct kyok_bytes *magnitude)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writing TTLV: 1.4 specification, section 9.1.1. */
-#include "common/kmip/ttlv.h"
-
-#include <string.h>
+#include "common/kmip/ttlv_inline.h"
 
 struct kyok_ttlv_writer kyok_ttlv_writer(uint8_t *data, size_t capacity)
 {
@@ -20,109 +18,24 @@ bool kyok_ttlv_written(const struct kyok_ttlv_writer *writer)
     return !writer->broken && writer->depth == 0 && writer->size <= writer->capacity;
 }
 
-/* Room for size bytes of the message, NULL when they are only counted. */
-static uint8_t *advance(struct kyok_ttlv_writer *writer, size_t size)
-{
-    size_t at = writer->size;
-    if (size > KYOK_TTLV_SIZE_MAX || at > KYOK_TTLV_SIZE_MAX) {
-        writer->broken = true;
-        return NULL;
-    }
-    writer->size = at + size;
-    return writer->size <= writer->capacity ? writer->data + at : NULL;
-}
-
-static void store32(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 24);
-    at[1] = (uint8_t)(value >> 16);
-    at[2] = (uint8_t)(value >> 8);
-    at[3] = (uint8_t)value;
-}
-
-static void store64(uint8_t *at, uint64_t value)
-{
-    store32(at, (uint32_t)(value >> 32));
-    store32(at + 4, (uint32_t)value);
-}
-
-static void store_header(uint8_t *at, uint32_t tag, enum kyok_ttlv_type type, size_t length)
-{
-    store32(at, tag << 8 | type);
-    store32(at + 4, (uint32_t)length);
-}
-
-/* Types of 4 bytes: the value stands left of its padding. */
-static void write_small(struct kyok_ttlv_writer *writer, uint32_t tag, enum kyok_ttlv_type type,
-                        uint32_t value)
-{
-    uint8_t *at = advance(writer, 16);
-    if (at == NULL)
-        return;
-    store_header(at, tag, type, 4);
-    store64(at + 8, (uint64_t)value << 32);
-}
-
-static void write_large(struct kyok_ttlv_writer *writer, uint32_t tag, enum kyok_ttlv_type type,
-                        uint64_t value)
-{
-    uint8_t *at = advance(writer, 16);
-    if (at == NULL)
-        return;
-    store_header(at, tag, type, 8);
-    store64(at + 8, value);
-}
-
-static void write_string(struct kyok_ttlv_writer *writer, uint32_t tag, enum kyok_ttlv_type type,
-                         struct kyok_bytes value)
-{
-    size_t padding = -value.size % 8;
-    if (value.size > KYOK_TTLV_SIZE_MAX) {
-        writer->broken = true;
-        return;
-    }
-    uint8_t *at = advance(writer, KYOK_TTLV_HEADER_SIZE + value.size + padding);
-    if (at == NULL)
-        return;
-    store_header(at, tag, type, value.size);
-    if (value.size > 0)
-        memcpy(at + KYOK_TTLV_HEADER_SIZE, value.data, value.size);
-    memset(at + KYOK_TTLV_HEADER_SIZE + value.size, 0, padding);
-}
-
 void kyok_ttlv_begin(struct kyok_ttlv_writer *writer, uint32_t tag)
 {
-    size_t start = writer->size;
-    uint8_t *at = advance(writer, KYOK_TTLV_HEADER_SIZE);
-    if (writer->broken || writer->depth == KYOK_TTLV_DEPTH_MAX) {
-        writer->broken = true;
-        return;
-    }
-    writer->open[writer->depth++] = (uint32_t)start;
-    if (at != NULL)
-        store_header(at, tag, KYOK_TTLV_STRUCTURE, 0);
+    kyok_ttlv_begin_inline(writer, tag);
 }
 
 void kyok_ttlv_end(struct kyok_ttlv_writer *writer)
 {
-    if (writer->broken || writer->depth == 0) {
-        writer->broken = true;
-        return;
-    }
-    size_t start = writer->open[--writer->depth];
-    size_t length = writer->size - start - KYOK_TTLV_HEADER_SIZE;
-    if (writer->size <= writer->capacity)
-        store32(writer->data + start + 4, (uint32_t)length);
+    kyok_ttlv_end_inline(writer);
 }
 
 void kyok_ttlv_write_integer(struct kyok_ttlv_writer *writer, uint32_t tag, int32_t value)
 {
-    write_small(writer, tag, KYOK_TTLV_INTEGER, (uint32_t)value);
+    kyok_ttlv_put_small(writer, tag, KYOK_TTLV_INTEGER, (uint32_t)value);
 }
 
 void kyok_ttlv_write_long_integer(struct kyok_ttlv_writer *writer, uint32_t tag, int64_t value)
 {
-    write_large(writer, tag, KYOK_TTLV_LONG_INTEGER, (uint64_t)value);
+    kyok_ttlv_put_large(writer, tag, KYOK_TTLV_LONG_INTEGER, (uint64_t)value);
 }
 
 void kyok_ttlv_write_big_integer(struct kyok_ttlv_writer *writer, uint32_t tag,
@@ -133,10 +46,10 @@ void kyok_ttlv_write_big_integer(struct kyok_ttlv_writer *writer, uint32_t tag,
         writer->broken = true;
         return;
     }
-    uint8_t *at = advance(writer, KYOK_TTLV_HEADER_SIZE + extension + value.size);
+    uint8_t *at = kyok_ttlv_advance(writer, KYOK_TTLV_HEADER_SIZE + extension + value.size);
     if (at == NULL)
         return;
-    store_header(at, tag, KYOK_TTLV_BIG_INTEGER, extension + value.size);
+    kyok_ttlv_store_header(at, tag, KYOK_TTLV_BIG_INTEGER, extension + value.size);
     bool negative = value.size > 0 && value.data[0] & 0x80;
     memset(at + KYOK_TTLV_HEADER_SIZE, negative ? 0xFF : 0, extension);
     if (value.size > 0)
@@ -145,17 +58,17 @@ void kyok_ttlv_write_big_integer(struct kyok_ttlv_writer *writer, uint32_t tag,
 
 void kyok_ttlv_write_enumeration(struct kyok_ttlv_writer *writer, uint32_t tag, uint32_t value)
 {
-    write_small(writer, tag, KYOK_TTLV_ENUMERATION, value);
+    kyok_ttlv_put_small(writer, tag, KYOK_TTLV_ENUMERATION, value);
 }
 
 void kyok_ttlv_write_boolean(struct kyok_ttlv_writer *writer, uint32_t tag, bool value)
 {
-    write_large(writer, tag, KYOK_TTLV_BOOLEAN, value);
+    kyok_ttlv_put_large(writer, tag, KYOK_TTLV_BOOLEAN, value);
 }
 
 void kyok_ttlv_write_text(struct kyok_ttlv_writer *writer, uint32_t tag, struct kyok_bytes value)
 {
-    write_string(writer, tag, KYOK_TTLV_TEXT_STRING, value);
+    kyok_ttlv_put_string(writer, tag, KYOK_TTLV_TEXT_STRING, value);
 }
 
 void kyok_ttlv_write_joined_text(struct kyok_ttlv_writer *writer, uint32_t tag,
@@ -166,10 +79,10 @@ void kyok_ttlv_write_joined_text(struct kyok_ttlv_writer *writer, uint32_t tag,
         writer->broken = true;
         return;
     }
-    uint8_t *at = advance(writer, KYOK_TTLV_HEADER_SIZE + size + padding);
+    uint8_t *at = kyok_ttlv_advance(writer, KYOK_TTLV_HEADER_SIZE + size + padding);
     if (at == NULL)
         return;
-    store_header(at, tag, KYOK_TTLV_TEXT_STRING, size);
+    kyok_ttlv_store_header(at, tag, KYOK_TTLV_TEXT_STRING, size);
     at += KYOK_TTLV_HEADER_SIZE;
     if (head.size > 0)
         memcpy(at, head.data, head.size);
@@ -181,23 +94,23 @@ void kyok_ttlv_write_joined_text(struct kyok_ttlv_writer *writer, uint32_t tag,
 
 void kyok_ttlv_write_bytes(struct kyok_ttlv_writer *writer, uint32_t tag, struct kyok_bytes value)
 {
-    write_string(writer, tag, KYOK_TTLV_BYTE_STRING, value);
+    kyok_ttlv_put_string(writer, tag, KYOK_TTLV_BYTE_STRING, value);
 }
 
 void kyok_ttlv_write_date_time(struct kyok_ttlv_writer *writer, uint32_t tag, int64_t value)
 {
-    write_large(writer, tag, KYOK_TTLV_DATE_TIME, (uint64_t)value);
+    kyok_ttlv_put_large(writer, tag, KYOK_TTLV_DATE_TIME, (uint64_t)value);
 }
 
 void kyok_ttlv_write_date_time_extended(struct kyok_ttlv_writer *writer, uint32_t tag,
                                         int64_t value)
 {
-    write_large(writer, tag, KYOK_TTLV_DATE_TIME_EXTENDED, (uint64_t)value);
+    kyok_ttlv_put_large(writer, tag, KYOK_TTLV_DATE_TIME_EXTENDED, (uint64_t)value);
 }
 
 void kyok_ttlv_write_interval(struct kyok_ttlv_writer *writer, uint32_t tag, uint32_t value)
 {
-    write_small(writer, tag, KYOK_TTLV_INTERVAL, value);
+    kyok_ttlv_put_small(writer, tag, KYOK_TTLV_INTERVAL, value);
 }
 
 void kyok_ttlv_write_structure(struct kyok_ttlv_writer *writer, uint32_t tag,
@@ -206,10 +119,10 @@ void kyok_ttlv_write_structure(struct kyok_ttlv_writer *writer, uint32_t tag,
     if (content.size % 8 != 0)
         writer->broken = true;
     else
-        write_string(writer, tag, KYOK_TTLV_STRUCTURE, content);
+        kyok_ttlv_put_string(writer, tag, KYOK_TTLV_STRUCTURE, content);
 }
 
 void kyok_ttlv_write_item(struct kyok_ttlv_writer *writer, const struct kyok_ttlv_item *item)
 {
-    write_string(writer, item->tag, item->type, item->value);
+    kyok_ttlv_put_string(writer, item->tag, item->type, item->value);
 }
