@@ -27,6 +27,7 @@ void cli_input_close(struct cli_input *input);
 struct cli_output {
     struct kyok_new_file file;
     int fd;
+    int special; /* a device or named pipe, or 0 */
 };
 
 enum kyok_status cli_output_open(struct cli *cli, const char *path, unsigned mode,

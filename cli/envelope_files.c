@@ -75,6 +75,14 @@ void cli_input_close(struct cli_input *input)
 
 /* --- output ---------------------------------------------------------------------------------- */
 
+/* A device or a named pipe is written as it is. */
+static bool is_special(const char *path)
+{
+    struct stat about;
+
+    return stat(path, &about) == 0 && !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode);
+}
+
 enum kyok_status cli_output_open(struct cli *cli, const char *path, unsigned mode,
                                  struct cli_output *output)
 {
@@ -84,6 +92,11 @@ enum kyok_status cli_output_open(struct cli *cli, const char *path, unsigned mod
     *output = (struct cli_output){.file = {.fd = -1}, .fd = STDOUT_FILENO};
     if (path == NULL || strcmp(path, "-") == 0)
         return KYOK_OK;
+    if (is_special(path)) {
+        output->fd = output->special = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+        return output->fd >= 0 ? KYOK_OK
+                               : kyok_fail_errno(&cli->error, path, "the file cannot be opened");
+    }
     KYOK_TRY(kyok_new_file_create(path, mode & ~mask, &output->file, &cli->error));
     output->fd = output->file.fd;
     return KYOK_OK;
@@ -110,6 +123,8 @@ enum kyok_status cli_output_commit(struct cli *cli, struct cli_output *output)
 
 void cli_output_discard(struct cli_output *output)
 {
+    if (output->special > 0)
+        close(output->special);
     kyok_new_file_discard(&output->file);
 }
 

@@ -57,11 +57,18 @@ static bool same_group(const struct kyok_config *config, const char *a, const ch
     return false;
 }
 
+/* A token's or group's URI in kyok.conf names none. */
+static bool names_a_key(const struct kyok_reference *reference)
+{
+    return reference->object != NULL || reference->has_id || reference->identifier != NULL ||
+           reference->name != NULL;
+}
+
 /* True unless something that both name differs: a question of "may it break" errs to yes. */
 static bool may_be_same(const struct kyok_config *config, const struct kyok_reference *found,
                         const struct kyok_reference *wanted)
 {
-    if (found->kind != wanted->kind)
+    if (found->kind != wanted->kind || !names_a_key(found))
         return false;
     if (found->kind == KYOK_REFERENCE_KMIP)
         return texts_agree(found->group, wanted->group) &&
