@@ -647,6 +647,38 @@ static void base64url_has_one_encoding(void **state)
     }
 }
 
+/* RFC 7516 appendix A.1: content encryption with its content key, header and all. */
+static void rfc7516_content_opens(void **state)
+{
+    static const uint8_t cek[] = {177, 161, 244, 128, 84,  143, 225, 115, 63, 180, 3,
+                                  255, 107, 154, 212, 246, 138, 7,   110, 91, 112, 46,
+                                  34,  105, 47,  130, 203, 46,  122, 234, 64, 252};
+    static const char text[] = "The true sign of intelligence is not knowledge but imagination.";
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer ciphertext = {0};
+    struct kyok_jwe jwe = {.protected_text =
+                               (char *)"eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ"};
+    KYOK_AUTO_SECRET struct kyok_secret *plaintext = NULL;
+    struct kyok_error err;
+
+    (void)state;
+    assert_true(kyok_base64url_decode(
+        kyok_bytes_of_text("5eym8TW_c8SuK0ltJ3rpYIzOeDQz7TALvtu6UG9oMo4vpzs9tX_EFShS8iB7j6jiSdiwkIr"
+                           "3ajwQzaBtQD_A"),
+        &ciphertext));
+    assert_true(kyok_base64url_decode_exact(kyok_bytes_of_text("48V1_ALb6US04U3b"), jwe.iv, 12));
+    assert_true(
+        kyok_base64url_decode_exact(kyok_bytes_of_text("XFBoMYUZodetZdvTiFvSkQ"), jwe.tag, 16));
+    jwe.ciphertext = ciphertext.data;
+    jwe.ciphertext_size = ciphertext.size;
+    assert_int_equal(kyok_layer_open(&jwe, kyok_bytes(cek, sizeof(cek)), &plaintext, &err),
+                     KYOK_OK);
+    assert_true(kyok_bytes_equal(kyok_secret_bytes(plaintext), kyok_bytes_of_text(text)));
+    jwe.protected_text = (char *)"eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkExMjhHQ00ifQ";
+    kyok_secret_free(plaintext);
+    assert_int_equal(kyok_layer_open(&jwe, kyok_bytes(cek, sizeof(cek)), &plaintext, &err),
+                     KYOK_TAMPERED);
+}
+
 /* --- custodians away, refusing, hanging ------------------------------------------------------ */
 
 static void each_of_all_must_consent(void **state)
@@ -919,6 +951,7 @@ int main(void)
         TEST(other_headers_are_refused),
         TEST(hostile_json_is_bounded),
         TEST(base64url_has_one_encoding),
+        TEST(rfc7516_content_opens),
         TEST(each_of_all_must_consent),
         TEST(each_alternative_suffices),
         TEST(the_healthy_is_asked_first),
