@@ -141,6 +141,9 @@ static bool name_itself(struct kp_provider *provider)
     if (provider->get_params(provider->core, request) != 1 || name == NULL)
         name = (char *)"kyok";
     provider->name = strdup(name);
+    /* A KMIP client's key lies in a token, never behind KMIP again. */
+    if (strcmp(name, KP_NESTED_NAME) == 0)
+        provider->settings.kmip = false;
     if (provider->name == NULL ||
         !kyok_buffer_printf(&text, "provider=%s%s", provider->name,
                             provider->settings.assume_fips ? ",fips=yes" : ""))

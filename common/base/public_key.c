@@ -220,25 +220,38 @@ bool kyok_ec_parameters(enum kyok_key_type type, unsigned bits, struct kyok_byte
     return false;
 }
 
+/* INTEGER of a big-endian unsigned number: without leading zeros, but one where the sign bit is. */
+static uint8_t *put_unsigned(uint8_t *at, const uint8_t *number, size_t size)
+{
+    for (; size > 1 && *number == 0; number++)
+        size--;
+    *at++ = 0x02;
+    *at++ = (uint8_t)(size + (*number >> 7));
+    if ((*number & 0x80) != 0)
+        *at++ = 0;
+    memcpy(at, number, size);
+    return at + size;
+}
+
+/* By hand, as it is on the path of every signature and BIGNUMs cost more than all else there. */
 bool kyok_ecdsa_der_from_raw(struct kyok_bytes raw, uint8_t *der, size_t *size)
 {
-    ECDSA_SIG *pair = ECDSA_SIG_new();
-    int half = (int)(raw.size / 2);
-    BIGNUM *r = BN_bin2bn(raw.data, half, NULL);
-    BIGNUM *s = BN_bin2bn(raw.data + half, half, NULL);
-    bool done = false;
-    int length;
+    uint8_t body[2 * (2 + 1 + 66)], *end = body; /* two numbers of P-521 at most */
+    size_t half = raw.size / 2, length, head;
 
-    if (pair != NULL && raw.size % 2 == 0 && raw.size > 0 && ECDSA_SIG_set0(pair, r, s)) {
-        length = i2d_ECDSA_SIG(pair, NULL);
-        if (length > 0 && (size_t)length <= *size) {
-            *size = (size_t)i2d_ECDSA_SIG(pair, &der);
-            done = true;
-        }
-    } else {
-        BN_free(r);
-        BN_free(s);
-    }
-    ECDSA_SIG_free(pair);
-    return done;
+    if (raw.size == 0 || raw.size % 2 != 0 || half > 66)
+        return false;
+    end = put_unsigned(end, raw.data, half);
+    end = put_unsigned(end, raw.data + half, half);
+    length = (size_t)(end - body);
+    head = length < 0x80 ? 2 : 3;
+    if (head + length > *size)
+        return false;
+    *der++ = 0x30;
+    if (head == 3)
+        *der++ = 0x81;
+    *der++ = (uint8_t)length;
+    memcpy(der, body, length);
+    *size = head + length;
+    return true;
 }
