@@ -134,11 +134,10 @@ const char *cli_kmip_revocation(struct kyok_kmip_client *client)
 {
     static const enum kyok_kmip_query_function function =
         KYOK_KMIP_QUERY_FUNCTION_QUERY_SERVER_INFORMATION;
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
     struct kyok_kmip_request_item item = {.operation = KYOK_KMIP_OPERATION_QUERY};
     struct kyok_error err;
 
-    kyok_kmip_reply_init(&reply);
     item.payload.query.functions.items = &function;
     item.payload.query.functions.count = 1;
     if (kyok_kmip_call(client, &item, kyok_kmip_client_deadline(client), &reply, &err) != KYOK_OK)

@@ -100,12 +100,11 @@ static enum kyok_status report(struct cli *cli, struct kyok_kmip_client *client,
 static enum kyok_status transfer(struct cli *cli, int fd)
 {
     CLI_KMIP_AUTO_CLIENT struct kyok_kmip_client *client = NULL;
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
     struct kyok_kmip_expectation anything = {0};
     struct kyok_bytes content;
     uint32_t format;
 
-    kyok_kmip_reply_init(&reply);
     KYOK_TRY(refuse_terminal(cli, fd));
     KYOK_TRY(cli_kmip_enum(cli, "--format", KYOK_KMIP_TAG_KEY_FORMAT_TYPE, &format));
     KYOK_TRY(cli_kmip_client(cli, &client));

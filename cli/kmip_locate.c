@@ -122,11 +122,10 @@ static enum kyok_status print_attribute(struct cli *cli,
 static enum kyok_status run_attributes(struct cli *cli)
 {
     CLI_KMIP_AUTO_CLIENT struct kyok_kmip_client *client = NULL;
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
     static const struct kyok_kmip_expectation anything;
     struct kyok_kmip_facts facts;
 
-    kyok_kmip_reply_init(&reply);
     KYOK_TRY(cli_kmip_client(cli, &client));
     KYOK_TRY(kyok_kmip_get_facts(client, cli_kmip_identifier(cli), &anything,
                                  kyok_kmip_client_deadline(client), &reply, &facts, &cli->error));

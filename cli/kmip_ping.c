@@ -146,14 +146,13 @@ static void visit(void *caller, const struct kyok_kmip_endpoint_report *report)
 
 static bool signs_and_gets(struct kyok_kmip_client *client, const char *id)
 {
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
     static const struct kyok_kmip_expectation anything;
     struct kyok_deadline deadline = kyok_kmip_client_deadline(client);
     struct kyok_bytes identifier = kyok_bytes_of_text(id);
     struct kyok_kmip_facts facts;
     struct kyok_error err;
 
-    kyok_kmip_reply_init(&reply);
     if (kyok_kmip_get_facts(client, identifier, &anything, deadline, &reply, &facts, &err) !=
             KYOK_OK ||
         (facts.usage & KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_SIGN) == 0)

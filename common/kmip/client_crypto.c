@@ -135,6 +135,42 @@ static bool refuses_digest(const struct kyok_kmip_reply *reply)
     }
 }
 
+static bool is_about_the_key(const struct kyok_kmip_reply *reply)
+{
+    return reply->item != NULL &&
+           (reply->item->reason == KYOK_KMIP_RESULT_REASON_ITEM_NOT_FOUND ||
+            reply->item->reason == KYOK_KMIP_RESULT_REASON_OBJECT_NOT_FOUND ||
+            reply->item->reason == KYOK_KMIP_RESULT_REASON_PERMISSION_DENIED);
+}
+
+void kyok_kmip_learn_digests(struct kyok_kmip_client *client, struct kyok_deadline deadline)
+{
+    KYOK_KMIP_AUTO_REPLY(reply);
+    static const uint8_t digest[32];
+    const struct kyok_kmip_cryptographic_parameters parameters = {
+        .padding_method = KYOK_KMIP_PADDING_METHOD_PKCS1_V1_5,
+        .hashing_algorithm = KYOK_KMIP_HASHING_ALGORITHM_SHA_256,
+        .cryptographic_algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_RSA};
+    struct kyok_kmip_request_item item = {
+        .operation = KYOK_KMIP_OPERATION_SIGN,
+        .payload.sign = {.unique_identifier = kyok_bytes_of_text("kyok-no-such-key"),
+                         .parameters = &parameters,
+                         .digested_data = kyok_bytes(digest, sizeof digest)}};
+    struct kyok_error err;
+    size_t count[3];
+
+    count_digests(client, count);
+    if (count[KYOK_KMIP_DIGESTS] != 0 || count[KYOK_KMIP_NO_DIGESTS] != 0)
+        return;
+    enum kyok_status status = kyok_kmip_call(client, &item, deadline, &reply, &err);
+    if (refuses_digest(&reply))
+        learn(client, reply.endpoint, KYOK_KMIP_NO_DIGESTS);
+    else if (is_about_the_key(&reply))
+        learn(client, reply.endpoint, KYOK_KMIP_DIGESTS);
+    else if (status == KYOK_UNSUPPORTED && reply.item == NULL) /* before 1.4 */
+        learn(client, reply.endpoint, KYOK_KMIP_NO_DIGESTS);
+}
+
 static enum kyok_status no_data(struct kyok_kmip_client *client, struct kyok_error *err)
 {
     kyok_fail(err, KYOK_UNSUPPORTED, kyok_kmip_client_config(client)->name,
@@ -183,7 +219,7 @@ static enum kyok_status sign_either(struct kyok_kmip_client *client,
                                     struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
                                     struct kyok_error *err)
 {
-    bool has_data = request->data.data != NULL;
+    bool has_data = request->data.size != 0;
     size_t count[3];
 
     count_digests(client, count);

@@ -86,8 +86,9 @@ static void fill_template(struct kyok_kmip_template *template, struct kyok_kmip_
                                         (int32_t)creation->bits));
 }
 
-#define NO_USAGE UINT32_MAX /* opaque objects have no usage mask (3.19), and PyKMIP insists on it  \
-                             */
+#define NO_USAGE                                                                                   \
+    UINT32_MAX /* opaque objects have no usage mask (3.19), and PyKMIP insists on it               \
+                */
 
 static void add_identity(struct kyok_kmip_template *template, struct kyok_kmip_attribute *array,
                          uint32_t usage, struct kyok_kmip_name *name, const char *text)
@@ -205,12 +206,11 @@ static enum kyok_status check_adopted(struct kyok_kmip_client *client,
                                       const struct kyok_kmip_created *created,
                                       struct kyok_error *err)
 {
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
     struct kyok_kmip_expectation expected = {creation->object_type, creation->algorithm,
                                              creation->bits, creation->usage};
     struct kyok_kmip_facts facts;
 
-    kyok_kmip_reply_init(&reply);
     return kyok_kmip_get_facts(client, kyok_bytes_of_text(created->identifier), &expected,
                                kyok_kmip_client_deadline(client), &reply, &facts, err);
 }
@@ -258,11 +258,10 @@ enum kyok_status kyok_kmip_create(struct kyok_kmip_client *client,
                                   struct kyok_deadline deadline, struct kyok_kmip_created *created,
                                   struct kyok_error *err)
 {
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
     struct kyok_kmip_request_item item;
     struct creation_parts parts;
 
-    kyok_kmip_reply_init(&reply);
     memset(created, 0, sizeof *created);
     KYOK_TRY(choose_name(creation, created, err));
     if (creation->name != NULL)
@@ -301,12 +300,11 @@ static bool is_revoked(enum kyok_kmip_state state)
 static bool has_reached(struct kyok_kmip_client *client, struct kyok_bytes identifier,
                         state_is_reached *reached)
 {
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
     static const struct kyok_kmip_expectation anything;
     struct kyok_kmip_facts facts;
     struct kyok_error err;
 
-    kyok_kmip_reply_init(&reply);
     enum kyok_status status = kyok_kmip_get_facts(
         client, identifier, &anything, kyok_kmip_client_deadline(client), &reply, &facts, &err);
     if (status == KYOK_NOT_FOUND)
@@ -338,9 +336,8 @@ static enum kyok_status change_state(struct kyok_kmip_client *client,
                                      struct kyok_bytes identifier, state_is_reached *reached,
                                      struct kyok_deadline deadline, struct kyok_error *err)
 {
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
 
-    kyok_kmip_reply_init(&reply);
     enum kyok_status status = kyok_kmip_call(client, item, deadline, &reply, err);
     bool doubtful = reply.doubtful;
     if (status != KYOK_OK && status != KYOK_NOT_FOUND && has_reached(client, identifier, reached))

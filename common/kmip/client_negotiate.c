@@ -82,10 +82,9 @@ static enum kyok_status ask(struct kyok_kmip_connection *connection, unsigned as
 {
     static const struct kyok_kmip_request_item item = {.operation =
                                                            KYOK_KMIP_OPERATION_DISCOVER_VERSIONS};
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
     enum kyok_kmip_progress progress;
 
-    kyok_kmip_reply_init(&reply);
     enum kyok_status status =
         kyok_kmip_exchange(connection, asked_in, &item, deadline, &reply, &progress, err);
     if (status != KYOK_OK)

@@ -262,13 +262,12 @@ enum kyok_answer kyok_kmip_may_get(struct kyok_kmip_client *client, struct kyok_
                                    const struct kyok_kmip_facts *facts,
                                    struct kyok_deadline deadline)
 {
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
     static const struct kyok_kmip_expectation anything;
     struct kyok_error err;
 
     if (facts->extractable == KYOK_NO || facts->sensitive == KYOK_YES)
         return KYOK_NO;
-    kyok_kmip_reply_init(&reply);
     enum kyok_status status =
         kyok_kmip_get(client, identifier, 0, &anything, deadline, &reply, &err);
     if (status == KYOK_OK)
@@ -308,11 +307,10 @@ enum kyok_status kyok_kmip_locate(struct kyok_kmip_client *client,
                                   struct kyok_buffer *found, size_t *found_count, bool *more,
                                   struct kyok_error *err)
 {
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
     struct kyok_kmip_request_item item = {.operation = KYOK_KMIP_OPERATION_LOCATE};
     size_t page, before;
 
-    kyok_kmip_reply_init(&reply);
     *found_count = 0;
     *more = false;
     item.payload.locate.attributes.items = attributes;

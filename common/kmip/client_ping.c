@@ -44,9 +44,8 @@ static enum kyok_status ask_versions(struct kyok_kmip_connection *connection,
 {
     static const struct kyok_kmip_request_item item = {.operation =
                                                            KYOK_KMIP_OPERATION_DISCOVER_VERSIONS};
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
 
-    kyok_kmip_reply_init(&reply);
     visit->report.version = connection->version;
     visit->report.versions = visit->versions;
     visit->versions[0] = connection->version;
@@ -95,9 +94,8 @@ static void describe(struct kyok_kmip_connection *connection, struct visit *visi
 static enum kyok_status look(struct kyok_kmip_connection *connection, struct kyok_deadline deadline,
                              struct visit *visit, struct kyok_error *err)
 {
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
 
-    kyok_kmip_reply_init(&reply);
     describe(connection, visit);
     KYOK_TRY(ask_versions(connection, deadline, visit, err));
     KYOK_TRY(ask_query(connection, deadline, visit, &reply, err));

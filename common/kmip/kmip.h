@@ -46,6 +46,10 @@ struct kyok_kmip_reply {
 };
 void kyok_kmip_reply_init(struct kyok_kmip_reply *reply);
 void kyok_kmip_reply_free(struct kyok_kmip_reply *reply);
+/* Declares a reply that is ready from its first line on, and freed with its scope. */
+#define KYOK_KMIP_AUTO_REPLY(reply)                                                                \
+    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;                               \
+    kyok_kmip_reply_init(&reply)
 
 /* One operation at whichever endpoint fits, under the deadline: reads at the least busy healthy
  * one, writes at the first healthy one in order; the next one when it fails, unless the request may
@@ -160,6 +164,9 @@ enum kyok_status kyok_kmip_destroy(struct kyok_kmip_client *client, struct kyok_
 /* True while it is not known that every endpoint in use signs digests: then pass the data as well.
  */
 bool kyok_kmip_wants_data(struct kyok_kmip_client *client);
+/* Finds out, where that is not known, with a signature by a key that does not exist: a server that
+ * cannot read Digested Data says so before it looks for the key. */
+void kyok_kmip_learn_digests(struct kyok_kmip_client *client, struct kyok_deadline deadline);
 /* The digest where the server takes one (1.4), else the data. The signature is as the server gives
  * it. */
 enum kyok_status kyok_kmip_sign(struct kyok_kmip_client *client, struct kyok_bytes identifier,

@@ -353,14 +353,14 @@ static void destroy(struct work *work)
 static void sign(struct work *work)
 {
     const struct kyok_kmip_sign_request *request = &work->item->payload.sign;
-    struct server_object *object = active_for(work, request->unique_identifier);
 
-    if (object == NULL)
-        return;
     if (request->digested_data.size != 0 && work->server->profile == PROFILE_NO_DIGEST) {
         refuse(work, KYOK_KMIP_RESULT_REASON_INVALID_MESSAGE, "Error parsing request message");
         return;
     }
+    struct server_object *object = active_for(work, request->unique_identifier);
+    if (object == NULL)
+        return;
     if (!server_sign(object, request, work->arena, &work->answer->payload.sign.signature)) {
         refuse(work, KYOK_KMIP_RESULT_REASON_CRYPTOGRAPHIC_FAILURE, "cannot sign that");
         return;

@@ -140,9 +140,8 @@ static const struct kyok_kmip_expectation aes = {KYOK_KMIP_OBJECT_TYPE_SYMMETRIC
 
 static enum kyok_status get(struct group *group, const char *id, struct kyok_error *err)
 {
-    KYOK_CLEANUP(kyok_kmip_reply_free) struct kyok_kmip_reply reply;
+    KYOK_KMIP_AUTO_REPLY(reply);
 
-    kyok_kmip_reply_init(&reply);
     enum kyok_status status =
         kyok_kmip_get(group->client, kyok_bytes_of_text(id), KYOK_KMIP_KEY_FORMAT_TYPE_RAW, &aes,
                       kyok_kmip_client_deadline(group->client), &reply, err);
@@ -257,7 +256,7 @@ static void every_fault(void **state)
         check_fault(&group, &faults[i]);
     getrusage(RUSAGE_SELF, &after);
     assert_true(open_descriptors() <= descriptors);
-#ifndef __SANITIZE_ADDRESS__ /* which keeps freed memory */
+#ifndef __SANITIZE_ADDRESS__                                     /* which keeps freed memory */
     assert_true(after.ru_maxrss - before.ru_maxrss < 16 * 1024); /* KiB */
 #endif
     group_close(&group);
