@@ -23,7 +23,10 @@
 
 /* Every table of verbs, in the order of the help. */
 #define CLI_VERB_TABLES(TABLE)                                                                     \
-    TABLE(cli_key_verbs)                                                                           \
+    TABLE(cli_key_generate_verbs)                                                                  \
+    TABLE(cli_key_list_verbs)                                                                      \
+    TABLE(cli_key_show_verbs)                                                                      \
+    TABLE(cli_key_reference_verbs)                                                                 \
     TABLE(cli_module_verbs)                                                                        \
     TABLE(cli_envelope_seal_verbs)                                                                 \
     TABLE(cli_envelope_open_verbs)                                                                 \
@@ -111,6 +114,9 @@ enum kyok_status cli_config(struct cli *cli, const struct kyok_config **config);
 enum kyok_status cli_context(struct cli *cli, struct kyok_context **context);
 /* Operand index as a reference; the caller frees it. */
 enum kyok_status cli_reference(struct cli *cli, size_t index, struct kyok_reference **reference);
+/* For KYOK_CLEANUP. */
+void cli_reference_auto_free(struct kyok_reference **reference);
+void cli_key_auto_free(struct kyok_key **key);
 
 /* Prints the one JSON value of a --json call and releases it; NULL is a lack of memory. */
 enum kyok_status cli_json(struct cli *cli, json_t *value);

@@ -34,3 +34,14 @@ enum kyok_status cli_reference(struct cli *cli, size_t index, struct kyok_refere
     return kyok_reference_parse(cli->operands[index], KYOK_FROM_CONFIGURATION, config, reference,
                                 &cli->error);
 }
+
+void cli_reference_auto_free(struct kyok_reference **reference)
+{
+    kyok_reference_free(*reference);
+}
+
+void cli_key_auto_free(struct kyok_key **key)
+{
+    if (*key != NULL)
+        kyok_key_free(*key);
+}

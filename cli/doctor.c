@@ -71,6 +71,8 @@ static void run_checks(struct doctor *doctor)
     if (doctor->config != NULL) {
         doctor_check_tokens(doctor);
         doctor_check_kmips(doctor);
+        if (cli_option(doctor->cli, "--login") != NULL && !doctor->near_lock)
+            doctor_check_named_keys(doctor);
     }
     doctor_check_openssl(doctor);
     doctor_check_system(doctor);

@@ -12,6 +12,7 @@ struct doctor {
     struct kyok_config *config; /* its own copy; NULL when it cannot be read */
     json_t *findings;
     json_t *probes; /* path of a module -> its answer, or {"error": ...} */
+    bool near_lock; /* a token's next wrong PIN locks it: nothing may log in */
     size_t counts[DOCTOR_BAD + 1];
     enum kyok_status worst; /* of the first bad finding */
 };
@@ -34,6 +35,14 @@ void doctor_check_certificate(struct doctor *doctor, const char *check, const ch
 void doctor_check_client_key(struct doctor *doctor, const char *check, const char *certificate,
                              const char *key);
 void doctor_check_reference(struct doctor *doctor, const char *path);
+/* The keys that a group shows after a login; reference names the whole group. */
+void doctor_check_keys(struct doctor *doctor, const char *check, enum kyok_require require,
+                       const char *reference);
+/* The [key] sections: each key is there and good (logs in). */
+void doctor_check_named_keys(struct doctor *doctor);
+/* Opens and checks a key on every member that answers. */
+enum kyok_status doctor_open_key(struct doctor *doctor, const struct kyok_reference *reference,
+                                 struct kyok_bytes public_key, struct kyok_error *err);
 void doctor_check_tokens(struct doctor *doctor);
 void doctor_check_kmips(struct doctor *doctor);
 

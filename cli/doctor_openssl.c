@@ -34,9 +34,16 @@ static bool is_kyok(const CONF *conf, const CONF_VALUE *entry)
     return strcmp(entry->name, "kyok") == 0;
 }
 
-static void check_module(struct doctor *doctor, const CONF *conf, const char *section)
+static void check_section(struct doctor *doctor, const CONF *conf, const char *path,
+                          const char *section)
 {
     const char *module = NCONF_get_string(conf, section, "module");
+    const char *pin = NCONF_get_string(conf, section, "pkcs11-module-token-pin");
+    struct kyok_error ignored;
+    if (pin != NULL && kyok_pin_source_check(pin, &ignored) != KYOK_OK)
+        doctor_find(doctor, DOCTOR_BAD, OPENSSL, path,
+                    "name a source instead, credential:NAME or file:PATH, and change the PIN",
+                    "pkcs11-module-token-pin holds a PIN, for all to read");
     if (module != NULL && module[0] == '/')
         doctor_check_file(doctor, OPENSSL, module, false);
 }
@@ -46,7 +53,7 @@ struct activation {
     int kyok, standard, other;
 };
 
-static struct activation read_activation(struct doctor *doctor, const CONF *conf,
+static struct activation read_activation(struct doctor *doctor, const CONF *conf, const char *path,
                                          const STACK_OF(CONF_VALUE) * providers)
 {
     struct activation found = {0, 0, 0};
@@ -56,7 +63,7 @@ static struct activation read_activation(struct doctor *doctor, const CONF *conf
             continue;
         if (is_kyok(conf, entry)) {
             found.kyok = i + 1;
-            check_module(doctor, conf, entry->value);
+            check_section(doctor, conf, path, entry->value);
         } else if (strcmp(entry->name, "default") == 0 || strcmp(entry->name, "fips") == 0) {
             found.standard = i + 1;
         } else {
@@ -92,7 +99,7 @@ static void check_conf(struct doctor *doctor, const CONF *conf, const char *path
         section != NULL ? NCONF_get_section(conf, section) : NULL;
     struct activation none = {0, 0, 0};
     judge_activation(doctor, path,
-                     providers != NULL ? read_activation(doctor, conf, providers) : none);
+                     providers != NULL ? read_activation(doctor, conf, path, providers) : none);
 }
 
 void doctor_check_openssl(struct doctor *doctor)
@@ -216,22 +223,6 @@ static enum kyok_status read_reference(const char *path, struct pem *pem,
     return kyok_pem_reference_parse(kyok_bytes(pem->data, (size_t)pem->size), reference, err);
 }
 
-/* With --login: that the key is there, meets require, and its public half is the file's. */
-static enum kyok_status check_key(struct doctor *doctor, const struct kyok_reference *reference,
-                                  struct kyok_bytes public_key, struct kyok_error *err)
-{
-    struct kyok_context *context;
-    struct kyok_key *key = NULL;
-    if (cli_context(doctor->cli, &context) != KYOK_OK) {
-        *err = doctor->cli->error;
-        return err->status;
-    }
-    KYOK_TRY(kyok_key_open(context, reference, public_key, &key, err));
-    enum kyok_status status = kyok_key_check(key, err);
-    kyok_key_free(key);
-    return status;
-}
-
 static enum kyok_status check_reference(struct doctor *doctor, const char *path,
                                         struct kyok_error *err)
 {
@@ -248,8 +239,8 @@ static enum kyok_status check_reference(struct doctor *doctor, const char *path,
         doctor_find(doctor, DOCTOR_BAD, "reference", path,
                     "write it again without; set pin-source in kyok.conf, and change the PIN",
                     "it holds a PIN");
-    if (cli_option(doctor->cli, "--login") != NULL)
-        status = check_key(doctor, reference, read.public_key, err);
+    if (cli_option(doctor->cli, "--login") != NULL && !doctor->near_lock)
+        status = doctor_open_key(doctor, reference, read.public_key, err);
     if (status == KYOK_OK)
         doctor_find(doctor, DOCTOR_GOOD, "reference", path, NULL, "%s", reference->text);
     kyok_reference_free(reference);

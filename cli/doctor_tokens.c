@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Doctor: token groups and KMIP groups. */
+/* Doctor: token groups: modules, members, PIN sources. */
 #include "cli/doctor.h"
 #include "cli/spawn.h"
 
@@ -7,11 +7,6 @@
 #include <string.h>
 
 #define LEAST_TIMEOUT_MS 3000
-
-static void reference_auto_free(struct kyok_reference **reference)
-{
-    kyok_reference_free(*reference);
-}
 
 /* --- modules ---------------------------------------------------------------------------------- */
 
@@ -81,6 +76,7 @@ struct group {
     char check[80];
     size_t members;
     bool login_needed, near_lock;
+    bool own_pins; /* members with a pin-source of their own */
 };
 
 static bool flag(const json_t *token, const char *name)
@@ -139,27 +135,11 @@ static size_t judge_modules(struct doctor *doctor, struct group *group,
         return judge_module(doctor, group, reference, reference->module_path);
     if (group->config->module != NULL)
         return judge_module(doctor, group, reference, group->config->module);
-    json_t *modules = cli_known_modules();
+    json_t *modules = cli_known_modules(false);
     json_array_foreach(modules, index, module) found +=
         judge_module(doctor, group, reference, json_string_value(json_object_get(module, "path")));
     json_decref(modules);
     return found;
-}
-
-static void check_member(struct doctor *doctor, struct group *group, const char *uri)
-{
-    KYOK_CLEANUP(reference_auto_free) struct kyok_reference *reference = NULL;
-    struct kyok_error err;
-    if (kyok_reference_parse(uri, KYOK_FROM_CONFIGURATION, NULL, &reference, &err) != KYOK_OK) {
-        doctor_find_error(doctor, DOCTOR_BAD, group->check, &err);
-        return;
-    }
-    if (judge_modules(doctor, group, reference) > 0)
-        return;
-    kyok_fail(&err, KYOK_UNREACHABLE, uri, "no token fits it");
-    kyok_remedy(&err, "\"kyok module list\" shows the tokens there are");
-    doctor_find_error(doctor, group->config->uri_count > 1 ? DOCTOR_WARNING : DOCTOR_BAD,
-                      group->check, &err);
 }
 
 /* --- PIN sources: read, never tried ----------------------------------------------------------- */
@@ -182,84 +162,63 @@ static void read_pin(struct doctor *doctor, const char *check, const char *sourc
             "the PIN stands in a plain file: who copies the disk has it");
 }
 
-static void check_pin(struct doctor *doctor, const struct group *group)
+static void check_pin_source(struct doctor *doctor, const char *check, const char *source)
 {
-    const char *source = group->config->pin_source;
-    if (source == NULL && group->login_needed)
-        doctor_find(doctor, DOCTOR_WARNING, group->check, NULL, "add pin-source = credential:NAME",
-                    "the token wants a login but there is no pin-source: private keys stay unseen");
-    if (source == NULL)
-        return;
     if (strncmp(source, "fd:", 3) == 0)
-        doctor_find(doctor, DOCTOR_NOTE, group->check, source, NULL,
+        doctor_find(doctor, DOCTOR_NOTE, check, source, NULL,
                     "a descriptor is there in the service alone and is not checked here");
     else if (strncmp(source, "credential:", 11) == 0 && getenv("CREDENTIALS_DIRECTORY") == NULL)
-        doctor_find(doctor, DOCTOR_NOTE, group->check, source,
+        doctor_find(doctor, DOCTOR_NOTE, check, source,
                     "see that each unit that uses kyok has LoadCredentialEncrypted=",
                     "a credential is there in the service alone and is not checked here");
     else
-        read_pin(doctor, group->check, source);
+        read_pin(doctor, check, source);
 }
 
-/* --- keys ------------------------------------------------------------------------------------- */
-
-/* Would an operation with this key be refused? What a token does not say is judged there, too. */
-static bool is_refused(const struct kyok_key_info *info, enum kyok_require require)
+static void check_pin(struct doctor *doctor, const struct group *group)
 {
-    bool open = info->sensitive == KYOK_NO || info->extractable == KYOK_YES;
-    bool ever = info->always_sensitive == KYOK_NO || info->never_extractable == KYOK_NO;
-    return require != KYOK_REQUIRE_NONE &&
-           (open || (require == KYOK_REQUIRE_NEVER_EXTRACTABLE && ever));
+    const char *source = group->config->pin_source;
+    if (source != NULL)
+        check_pin_source(doctor, group->check, source);
+    else if (group->login_needed && !group->own_pins)
+        doctor_find(doctor, DOCTOR_WARNING, group->check, NULL, "add pin-source = credential:NAME",
+                    "the token wants a login but there is no pin-source: private keys stay unseen");
 }
 
-static void judge_key(struct doctor *doctor, const char *check, enum kyok_require require,
-                      const struct kyok_key_info *info)
-{
-    char kind[CLI_KIND_SIZE], all[128] = "";
-    const char *words[CLI_KEY_FLAGS];
-    size_t count = cli_key_flags(info, words, CLI_KEY_FLAGS), used = 0;
-    for (size_t i = 0; i < count && used < sizeof(all); i++)
-        used +=
-            (size_t)snprintf(all + used, sizeof(all) - used, "%s%s", i > 0 ? ", " : "", words[i]);
-    if (count > 0)
-        doctor_find(doctor, DOCTOR_WARNING, check, info->reference,
-                    "make a new one with \"kyok key generate\" and replace it",
-                    "this %s key could leave its custodian: %s%s", cli_key_kind(info, kind), all,
-                    is_refused(info, require) ? "; require refuses it" : "");
-}
+/* --- the group -------------------------------------------------------------------------------- */
 
-static void list_keys(struct doctor *doctor, const char *check, enum kyok_require require,
-                      const char *text)
+static void check_member(struct doctor *doctor, struct group *group, const char *uri)
 {
-    KYOK_CLEANUP(reference_auto_free) struct kyok_reference *reference = NULL;
-    KYOK_CLEANUP(cli_keys_free) struct cli_keys keys = {0};
-    struct kyok_context *context;
-    struct kyok_error *err = &doctor->cli->error;
-    if (cli_context(doctor->cli, &context) != KYOK_OK ||
-        kyok_reference_parse(text, KYOK_FROM_CONFIGURATION, doctor->config, &reference, err) !=
-            KYOK_OK ||
-        kyok_key_list(context, reference, true, cli_keys_visit, &keys, err) != KYOK_OK) {
-        doctor_find_error(doctor, DOCTOR_BAD, check, err);
+    KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *reference = NULL;
+    struct kyok_error err;
+    if (kyok_reference_parse(uri, KYOK_FROM_CONFIGURATION, NULL, &reference, &err) != KYOK_OK) {
+        doctor_find_error(doctor, DOCTOR_BAD, group->check, &err);
         return;
     }
-    for (size_t i = 0; i < keys.count; i++)
-        judge_key(doctor, check, require, &keys.items[i]);
-    doctor_find(doctor, DOCTOR_GOOD, check, NULL, NULL, "it answers and shows %zu objects",
-                keys.count);
+    if (reference->pin_source != NULL)
+        check_pin_source(doctor, group->check, reference->pin_source);
+    group->own_pins |= reference->pin_source != NULL;
+    if (judge_modules(doctor, group, reference) > 0)
+        return;
+    kyok_fail(&err, KYOK_UNREACHABLE, uri, "no token fits it");
+    kyok_remedy(&err, "\"kyok module list\" shows the tokens there are");
+    doctor_find_error(doctor, group->config->uri_count > 1 ? DOCTOR_WARNING : DOCTOR_BAD,
+                      group->check, &err);
 }
 
-static void check_keys(struct doctor *doctor, const struct group *group)
+static void check_group_keys(struct doctor *doctor, const struct group *group)
 {
     char text[128];
     if (cli_option(doctor->cli, "--login") == NULL || group->members == 0)
         return;
     if (group->near_lock) {
+        doctor->near_lock = true;
         doctor_find(doctor, DOCTOR_WARNING, group->check, NULL, NULL,
                     "not logged in: a wrong PIN would lock the token");
         return;
     }
     snprintf(text, sizeof(text), "pkcs11:?kyok-group=%s", group->config->name);
-    list_keys(doctor, group->check, group->config->require, text);
+    doctor_check_keys(doctor, group->check, group->config->require, text);
 }
 
 static void check_token(struct doctor *doctor, const struct kyok_token_config *config)
@@ -272,37 +231,11 @@ static void check_token(struct doctor *doctor, const struct kyok_token_config *c
     if (config->require == KYOK_REQUIRE_NONE)
         doctor_find(doctor, DOCTOR_NOTE, group.check, NULL, "set require = never-extractable",
                     "keys that can be read out of the token are accepted (require = none)");
-    check_keys(doctor, &group);
+    check_group_keys(doctor, &group);
 }
 
 void doctor_check_tokens(struct doctor *doctor)
 {
     for (size_t i = 0; i < doctor->config->token_count; i++)
         check_token(doctor, &doctor->config->tokens[i]);
-}
-
-/* --- KMIP groups ------------------------------------------------------------------------------ */
-
-static void check_kmip(struct doctor *doctor, const struct kyok_kmip_config *config)
-{
-    char check[80], text[80];
-    snprintf(check, sizeof(check), "kmip %s", config->name);
-    snprintf(text, sizeof(text), "kmip://%s", config->name);
-    doctor_check_file(doctor, check, config->ca, false);
-    doctor_check_certificate(doctor, check, config->ca);
-    doctor_check_certificate(doctor, check, config->certificate);
-    doctor_check_client_key(doctor, check, config->certificate, config->key);
-    if (config->crl != NULL)
-        doctor_check_file(doctor, check, config->crl, false);
-    if (config->release)
-        doctor_find(doctor, DOCTOR_WARNING, check, NULL,
-                    "set release = no where the server can Encrypt, Decrypt and Sign",
-                    "keys leave this server (release = yes): it cannot take back what was got");
-    list_keys(doctor, check, config->require, text);
-}
-
-void doctor_check_kmips(struct doctor *doctor)
-{
-    for (size_t i = 0; i < doctor->config->kmip_count; i++)
-        check_kmip(doctor, &doctor->config->kmips[i]);
 }

@@ -170,7 +170,7 @@ static void add_known(json_t *modules)
     }
 }
 
-json_t *cli_known_modules(void)
+json_t *cli_known_modules(bool with_known)
 {
     static const char *const arguments[] = {"kyok", "--json",       "module",
                                             "list", "--configured", NULL};
@@ -184,7 +184,8 @@ json_t *cli_known_modules(void)
                        json_string_value(json_object_get(module, "path")));
     }
     json_decref(answer);
-    add_known(modules);
+    if (with_known)
+        add_known(modules);
     return modules;
 }
 
@@ -230,7 +231,7 @@ static enum kyok_status run_list(struct cli *cli)
 {
     if (cli_option(cli, "--configured") != NULL)
         return list_configured(cli);
-    KYOK_CLEANUP(json_auto_free) json_t *modules = cli_known_modules();
+    KYOK_CLEANUP(json_auto_free) json_t *modules = cli_known_modules(true);
     json_t *results = cli->json ? json_array() : NULL, *module;
     size_t index;
     json_array_foreach(modules, index, module) list_module(cli, module, results);

@@ -319,6 +319,16 @@ p11tool a --token-label web --delete-object --type privkey --label gone >/dev/nu
 found "a PEM reference whose key is gone" '^bad reference: ' "$only" --reference "$SANDBOX/gone.pem" --login
 found "a file that is no reference" '^bad reference: .*no key reference' "$only" --reference "$SANDBOX/soft.pem"
 
+cp "$KYOK_CONF" "$SANDBOX/named.conf"
+sed -i '/\[token away\]/,/timeout/d' "$SANDBOX/named.conf"
+found "a key by name, after a login" '^good key www: .*every member' "$SANDBOX/named.conf" --login
+printf '[key lost]\nuri = pkcs11:token=web;object=lost\n' >>"$SANDBOX/named.conf"
+found "a named key that is gone" '^bad key lost: ' "$SANDBOX/named.conf" --login
+
+openssl_conf "default kyok" "pkcs11-module-token-pin = 1234"
+like "doctor: a PIN in openssl.cnf" "$("$KYOK" doctor --config "$only" 2>/dev/null)" '^bad .*holds a PIN'
+unset OPENSSL_CONF
+
 # order NAME PROVIDERS REGEX
 order() {
     openssl_conf "$2"
