@@ -14,6 +14,13 @@
 
 struct kyok_custodian;
 
+/* Signatures since the last event of a key in this process. */
+struct kyok_tally {
+    _Atomic uint64_t process; /* generation that the counts belong to */
+    _Atomic uint64_t count, failures;
+    _Atomic int64_t told_ns;
+};
+
 struct kyok_key {
     _Atomic unsigned references;
     struct kyok_context *context;
@@ -21,6 +28,7 @@ struct kyok_key {
     struct kyok_reference *reference;
     struct kyok_key_info info; /* filled by open; with a deferred key from its PEM reference */
     void *own;                 /* the custodian's, per key; survives fork */
+    struct kyok_tally signatures;
 };
 
 struct kyok_custodian_ops {

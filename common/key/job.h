@@ -19,6 +19,10 @@ bool kyok_key_job_copy(struct kyok_bytes from, struct kyok_bytes *copy);
 /* Wipes and frees such a copy. */
 void kyok_key_job_drop(struct kyok_bytes *copy);
 
+/* Counts one signature, and tells the sum as one event a minute (end: what is left now). */
+void kyok_key_tally(struct kyok_key *key, enum kyok_status status);
+void kyok_key_tally_end(struct kyok_key *key);
+
 void kyok_job_auto_free(struct kyok_job **job);
 
 #endif

@@ -53,6 +53,7 @@ void kyok_key_free(struct kyok_key *key)
 {
     if (key == NULL || atomic_fetch_sub(&key->references, 1) != 1)
         return;
+    kyok_key_tally_end(key);
     if (key->own != NULL)
         key->custodian->ops->release(key);
     kyok_key_info_clear(&key->info);

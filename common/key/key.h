@@ -21,8 +21,8 @@ const struct kyok_config *kyok_context_config(const struct kyok_context *context
 void kyok_context_free(struct kyok_context *context);
 
 /* A host program that configures kyok itself (nginx) gives its plugins one context, in place of the
- * kyok.conf that each would read. The host keeps its reference until it has set another or NULL, and
- * does so only while no other thread opens keys. A forked child inherits it. */
+ * kyok.conf that each would read. The host keeps its reference until it has set another or NULL,
+ * and does so only while no other thread opens keys. A forked child inherits it. */
 void kyok_context_set_host(struct kyok_context *context);
 struct kyok_context *kyok_context_host(void);
 

@@ -91,10 +91,14 @@ enum kyok_status kyok_key_sign(struct kyok_key *key, const struct kyok_sign_requ
                                uint8_t *signature, size_t *size, struct kyok_error *err)
 {
     struct kyok_deadline deadline = kyok_custodian_deadline(key->custodian);
+    enum kyok_status status;
 
     if (kyok_key_needs_job(key->custodian))
-        return sign_by_job(key, request, signature, size, deadline, err);
-    return key->custodian->ops->sign(key, request, signature, size, deadline, err);
+        status = sign_by_job(key, request, signature, size, deadline, err);
+    else
+        status = key->custodian->ops->sign(key, request, signature, size, deadline, err);
+    kyok_key_tally(key, status);
+    return status;
 }
 
 /* --- decrypt and encrypt

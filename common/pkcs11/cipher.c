@@ -206,8 +206,8 @@ static CK_RV decrypt_oaep(const struct kyok_call *call, struct deciphering *d,
     bool raw = kyok_token_can(call->lease, CKM_RSA_X_509, CKF_DECRYPT);
     CK_RV rv;
 
-    /* SoftHSM's OAEP knows SHA-1 only, and says so with CKR_ARGUMENTS_BAD; a label it passes over in
-     * silence [2.6.1]. */
+    /* SoftHSM's OAEP knows SHA-1 only, and says so with CKR_ARGUMENTS_BAD; a label it passes over
+     * in silence [2.6.1]. */
     if (raw && (d->request->hash != KYOK_HASH_SHA1 || d->request->label.size != 0))
         return rsa_on_host(call, d, err);
     rv = oaep_in_token(call, d);

@@ -100,6 +100,7 @@ static CK_RV describe(const struct kyok_call *call, CK_OBJECT_HANDLE object,
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer spki = {0};
     struct kyok_facts facts;
     CK_RV rv = kyok_facts_read(call->lease, object, &facts);
+    unsigned bits;
 
     if (rv == CKR_OK && facts.object_class == CKO_PRIVATE_KEY)
         rv = kyok_object_public_key(call->lease, &facts, &spki);
@@ -107,6 +108,8 @@ static CK_RV describe(const struct kyok_call *call, CK_OBJECT_HANDLE object,
         return rv;
     if (kyok_facts_require(&facts, call->group->config->require, opening->reference->text, err) ==
             KYOK_OK &&
+        kyok_key_usable(call->lease, kyok_facts_type(&facts, &bits), opening->reference->text,
+                        err) == KYOK_OK &&
         kyok_facts_info(&facts, call->lease->token, call->group->config->name,
                         kyok_buffer_bytes(&spki), opening->info, err) == KYOK_OK) {
         opening->found = true;

@@ -331,4 +331,12 @@ CK_RV kyok_key_resolve(const struct kyok_lease *lease, const struct kyok_group_k
 CK_RV kyok_object_value(const struct kyok_lease *lease, CK_OBJECT_HANDLE object, size_t limit,
                         struct kyok_buffer *value);
 
+/* --- capability.c --- */
+
+/* Refuses, with the alternative, a key that no mechanism of the lease's token can use. */
+enum kyok_status kyok_key_usable(const struct kyok_lease *lease, enum kyok_key_type type,
+                                 const char *object, struct kyok_error *err);
+/* What to do instead where a token lacks the scheme's mechanism. */
+const char *kyok_sign_alternative(enum kyok_sign_scheme scheme);
+
 #endif

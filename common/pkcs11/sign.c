@@ -63,7 +63,11 @@ enum kyok_status kyok_group_sign(struct kyok_group_key *key,
     struct kyok_plan plan = {.verb = "sign", .attempt = sign, .arg = &signing, .login = true};
 
     KYOK_TRY(kyok_mechanism_sign(request, key->bits, &signing.mechanism, &signing.input, err));
-    KYOK_TRY(kyok_group_call(key->group, key, &plan, deadline, err));
+    if (kyok_group_call(key->group, key, &plan, deadline, err) != KYOK_OK) {
+        if (err->status == KYOK_UNSUPPORTED)
+            kyok_remedy(err, "%s", kyok_sign_alternative(request->scheme));
+        return err->status;
+    }
     *size = signing.size;
     return KYOK_OK;
 }
