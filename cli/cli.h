@@ -42,6 +42,8 @@
     TABLE(cli_kmip_state_verbs)                                                                    \
     TABLE(cli_completion_verbs)                                                                    \
     TABLE(cli_disk_create_verbs)                                                                   \
+    TABLE(cli_disk_rekey_verbs)                                                                    \
+    TABLE(cli_disk_reencrypt_verbs)                                                                \
     TABLE(cli_disk_recipients_verbs)                                                               \
     TABLE(cli_disk_info_verbs)                                                                     \
     TABLE(cli_manual_verbs)

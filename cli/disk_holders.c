@@ -2,6 +2,7 @@
 #include "cli/disk_holders.h"
 #include "cli/vm.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -74,17 +75,52 @@ static enum kyok_status add_holder(struct cli *cli, struct holders *holders, con
     return check_saved(cli, vm, luks_uuid);
 }
 
+/* libvirt's own files, for when no daemon answers. */
+static bool file_holds(const char *path, const char *luks_uuid)
+{
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer xml = {0};
+    FILE *file = fopen(path, "re");
+    uint8_t *room = file ? kyok_buffer_reserve(&xml, DOMAIN_XML_MAX) : NULL;
+    if (room) {
+        xml.size = fread(room, 1, DOMAIN_XML_MAX - 1, file);
+        room[xml.size++] = 0;
+    }
+    if (file)
+        fclose(file);
+    return room && xml_holds(&xml, luks_uuid);
+}
+
+static enum kyok_status holders_without_daemon(struct cli *cli, const char *luks_uuid)
+{
+    static const char folder[] = "/etc/libvirt/qemu";
+    DIR *list = opendir(folder);
+    enum kyok_status status = KYOK_OK;
+    for (struct dirent *entry; list && status == KYOK_OK && (entry = readdir(list));) {
+        char path[PATH_MAX];
+        size_t size = strlen(entry->d_name);
+        if (size < 4 || strcmp(entry->d_name + size - 4, ".xml") != 0)
+            continue;
+        snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+        if (!file_holds(path, luks_uuid))
+            continue;
+        status =
+            kyok_fail(&cli->error, KYOK_UNREACHABLE, path,
+                      "the VM's metadata has a copy of the record, and libvirt does not answer");
+        kyok_remedy(&cli->error, "start libvirtd; or --files-only leaves that copy as it is");
+    }
+    if (list)
+        closedir(list);
+    return status;
+}
+
 enum kyok_status holders_find(struct cli *cli, const struct disk *disk, struct holders *holders)
 {
     holders->count = 0;
     if (cli_option(cli, "--files-only") || !program_exists("virsh"))
         return KYOK_OK;
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer list = {0};
-    enum kyok_status status = vm_virsh(&list, &cli->error, "list", "--all", "--uuid", NULL);
-    if (status != KYOK_OK)
-        return kyok_remedy(&cli->error,
-                           "start libvirtd, or --files-only if no VM here has a copy in "
-                           "its metadata");
+    if (vm_virsh(&list, &cli->error, "list", "--all", "--uuid", NULL) != KYOK_OK)
+        return holders_without_daemon(cli, disk->volume.luks.uuid);
     char *rest = (char *)list.data, *vm;
     while (vm_next_line(&rest, &vm))
         KYOK_TRY(add_holder(cli, holders, vm, disk->volume.luks.uuid));

@@ -76,6 +76,57 @@ int64_t ngx_kyok_ssl_key_time(ngx_ssl_conn_t *ssl_conn);
 void ngx_kyok_ssl_watch_clients(ngx_uint_t on);
 
 
+/* ngx_kyok_config.c */
+
+char *ngx_kyok_config(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+
+/* ngx_kyok_keys.c */
+
+typedef enum {
+    NGX_KYOK_KEY_UNTRIED = 0,
+    NGX_KYOK_KEY_GOOD,
+    NGX_KYOK_KEY_BAD,
+    NGX_KYOK_KEY_STATES
+} ngx_kyok_key_state_e;
+
+
+typedef struct {
+    EVP_PKEY            *pkey;
+    X509                *x509;
+    ngx_str_t            uri;
+    /* written by the thread that tries it, state last */
+    struct kyok_error    error;
+    volatile ngx_uint_t  state;
+    unsigned             told:1;
+} ngx_kyok_key_t;
+
+
+typedef struct {
+    ngx_uint_t           state[NGX_KYOK_KEY_STATES];
+} ngx_kyok_key_counts_t;
+
+
+typedef ngx_int_t (*ngx_kyok_certificate_pt)(ngx_cycle_t *cycle, X509 *x509,
+    EVP_PKEY *pkey, void *data);
+
+/* a configuration is about to be read, and has been */
+ngx_int_t ngx_kyok_keys_begin(ngx_cycle_t *cycle);
+ngx_int_t ngx_kyok_keys_check(ngx_cycle_t *cycle);
+/* every certificate of the configuration, with its key */
+ngx_int_t ngx_kyok_keys_visit(ngx_cycle_t *cycle,
+    ngx_kyok_certificate_pt visit, void *data);
+void ngx_kyok_keys_test(ngx_cycle_t *cycle);
+void ngx_kyok_keys_tested(ngx_log_t *log);
+void ngx_kyok_keys_count(ngx_kyok_key_counts_t *counts);
+
+
+/* ngx_kyok_log.c: libkyok's diagnostics in nginx's log */
+
+void ngx_kyok_log_init(ngx_cycle_t *cycle);
+void ngx_kyok_log_flush(void);
+
+
 extern ngx_module_t  ngx_kyok_module;
 
 

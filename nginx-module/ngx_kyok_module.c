@@ -28,6 +28,13 @@ static ngx_command_t  ngx_kyok_commands[] = {
       offsetof(ngx_kyok_conf_t, enable),
       NULL },
 
+    { ngx_string("kyok_config"),
+      NGX_MAIN_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
+      ngx_kyok_config,
+      0,
+      0,
+      NULL },
+
     { ngx_string("kyok_timeout"),
       NGX_MAIN_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -97,7 +104,9 @@ ngx_kyok_create_conf(ngx_cycle_t *cycle)
     kcf->threads = NGX_CONF_UNSET;
     kcf->max_inflight = NGX_CONF_UNSET;
 
-    if (ngx_kyok_ssl_init(cycle->log) != NGX_OK) {
+    if (ngx_kyok_ssl_init(cycle->log) != NGX_OK
+        || ngx_kyok_keys_begin(cycle) != NGX_OK)
+    {
         return NULL;
     }
 
@@ -115,6 +124,10 @@ ngx_kyok_init_conf(ngx_cycle_t *cycle, void *conf)
     ngx_conf_init_value(kcf->threads, KYOK_WORK_THREADS);
     ngx_conf_init_value(kcf->max_inflight, 0);
 
+    if (ngx_kyok_keys_check(cycle) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     return NGX_CONF_OK;
 }
 
@@ -127,6 +140,11 @@ ngx_kyok_init_process(ngx_cycle_t *cycle)
     ngx_kyok_conf_t            *kcf;
     struct kyok_work_settings   settings;
 
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
     kcf = (ngx_kyok_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_kyok_module);
 
     ngx_memzero(&settings, sizeof(struct kyok_work_settings));
@@ -137,15 +155,21 @@ ngx_kyok_init_process(ngx_cycle_t *cycle)
 
     kyok_work_configure(&settings);
 
-    if (!kcf->enable
-        || (ngx_process != NGX_PROCESS_WORKER
-            && ngx_process != NGX_PROCESS_SINGLE))
-    {
+    ngx_kyok_log_init(cycle);
+
+    if (ngx_kyok_init_notices(cycle) != NGX_OK) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "kyok: key operations block this worker");
+        return NGX_OK;
+    }
+
+    ngx_kyok_keys_test(cycle);
+
+    if (!kcf->enable) {
         return NGX_OK;
     }
 
     if (ngx_kyok_hosts_init(cycle) != NGX_OK
-        || ngx_kyok_init_notices(cycle) != NGX_OK
         || ngx_kyok_listen_init(cycle) != NGX_OK)
     {
         ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
@@ -208,4 +232,6 @@ static void
 ngx_kyok_notice_handler(ngx_event_t *ev)
 {
     ngx_kyok_hosts_completed();
+    ngx_kyok_keys_tested(ev->log);
+    ngx_kyok_log_flush();
 }

@@ -9,14 +9,10 @@
 #include "common/config/settings.h"
 #include "common/config/text.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 struct parser {
     struct kyok_config *config;
@@ -67,64 +63,15 @@ static void list_settings(const struct kyok_section *section, char *text, size_t
 
 /* --- sections --------------------------------------------------------------------------------- */
 
-/* items with room for one more than count elements of size bytes, the new one zeroed. */
-static void *grow(void *items, size_t count, size_t size)
-{
-    char *more = realloc(items, (count + 1) * size);
-    if (more != NULL)
-        memset(more + count * size, 0, size);
-    return more;
-}
-
-static char **add_text(char ***list, size_t *count)
-{
-    char **more = grow(*list, *count, sizeof(char *));
-    if (more == NULL)
-        return NULL;
-    *list = more;
-    return &more[(*count)++];
-}
-
-static struct kyok_token_config *add_token(struct kyok_config *config)
-{
-    struct kyok_token_config *more = grow(config->tokens, config->token_count, sizeof(*more));
-    if (more == NULL)
-        return NULL;
-    config->tokens = more;
-    more += config->token_count++;
-    more->timeout_ms = KYOK_DEFAULT_TIMEOUT_MS;
-    return more;
-}
-
-static struct kyok_kmip_config *add_kmip(struct kyok_config *config)
-{
-    struct kyok_kmip_config *more = grow(config->kmips, config->kmip_count, sizeof(*more));
-    if (more == NULL)
-        return NULL;
-    config->kmips = more;
-    more += config->kmip_count++;
-    more->timeout_ms = KYOK_DEFAULT_TIMEOUT_MS;
-    return more;
-}
-
-static struct kyok_named_key *add_key(struct kyok_config *config)
-{
-    struct kyok_named_key *more = grow(config->keys, config->key_count, sizeof(*more));
-    if (more == NULL)
-        return NULL;
-    config->keys = more;
-    return more + config->key_count++;
-}
-
 static void *add_section(struct kyok_config *config, enum kyok_section_kind kind)
 {
     switch (kind) {
     case KYOK_SECTION_TOKEN:
-        return add_token(config);
+        return kyok_conf_add_token(config);
     case KYOK_SECTION_KMIP:
-        return add_kmip(config);
+        return kyok_conf_add_kmip(config);
     default:
-        return add_key(config);
+        return kyok_conf_add_key(config);
     }
 }
 
@@ -138,21 +85,6 @@ _Static_assert(offsetof(struct kyok_token_config, where) == offsetof(struct sect
                        offsetof(struct section_head, where) &&
                    offsetof(struct kyok_named_key, where) == offsetof(struct section_head, where),
                "every section begins with name and where");
-
-/* Where a section has taken the name, or NULL. Token and KMIP groups share one set of names:
- * commands name a group without saying of which kind it is. */
-static const char *where_taken(const struct kyok_config *config, enum kyok_section_kind kind,
-                               const char *name)
-{
-    const struct kyok_token_config *token = kyok_config_token(config, name);
-    const struct kyok_kmip_config *kmip = kyok_config_kmip(config, name);
-    const struct kyok_named_key *key = kyok_config_key(config, name);
-    if (kind == KYOK_SECTION_KEY)
-        return key != NULL ? key->where : NULL;
-    if (token != NULL)
-        return token->where != NULL ? token->where : "the program's own parameters";
-    return kmip != NULL ? kmip->where : NULL;
-}
 
 static bool find_section(struct kyok_bytes word, enum kyok_section_kind *kind)
 {
@@ -173,7 +105,7 @@ static enum kyok_status open_section(struct parser *parser, enum kyok_section_ki
     if (copy == NULL)
         return kyok_text_no_memory(parser->err);
     snprintf(parser->title, sizeof(parser->title), "[%s %s]", kyok_sections[kind].word, copy);
-    const char *taken = where_taken(config, kind, copy);
+    const char *taken = kyok_conf_where_taken(config, kind, copy);
     if (taken != NULL)
         return fail_at(parser, parser->line, "a name of its own for each section",
                        "the name of %s is taken at %s", parser->title, taken);
@@ -272,7 +204,7 @@ static enum kyok_status set_list(struct parser *parser, const struct kyok_settin
     }
     if (*count >= KYOK_CONF_MAX_LIST)
         return fail_at(parser, parser->line, "at most 64", "too many values");
-    char **item = add_text(list, count);
+    char **item = kyok_conf_add_text(list, count);
     if (item == NULL)
         return kyok_text_no_memory(parser->err);
     return setting->set(item, value, parser->err) == KYOK_OK ? KYOK_OK
@@ -426,217 +358,4 @@ enum kyok_status kyok_config_parse(struct kyok_bytes text, const char *name,
     *config = read;
     read = NULL;
     return KYOK_OK;
-}
-
-/* --- the file --------------------------------------------------------------------------------- */
-
-static void close_file(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-}
-
-/* Whoever can write it chooses the modules that this process loads. */
-static enum kyok_status check_file(int fd, const char *path, struct stat *status,
-                                   struct kyok_error *err)
-{
-    if (fstat(fd, status) != 0)
-        return kyok_fail_errno(err, path, "the configuration cannot be examined");
-    if (!S_ISREG(status->st_mode))
-        return kyok_fail(err, KYOK_INVALID, path, "the configuration is not a regular file");
-    if (status->st_uid != 0 && status->st_uid != geteuid()) {
-        kyok_fail(err, KYOK_INVALID, path, "the configuration belongs to user %lu",
-                  (unsigned long)status->st_uid);
-        return kyok_remedy(err, "it must belong to root or to the user of this process");
-    }
-    if ((status->st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-        kyok_fail(err, KYOK_INVALID, path, "the configuration can be written by others");
-        return kyok_remedy(err, "chmod go-w %s", path);
-    }
-    return KYOK_OK;
-}
-
-static enum kyok_status read_file(int fd, const char *path, struct kyok_buffer *text,
-                                  struct kyok_error *err)
-{
-    for (;;) {
-        uint8_t *room = kyok_buffer_reserve(text, 16384);
-        if (room == NULL)
-            return text->size > KYOK_CONF_MAX_SIZE
-                       ? kyok_fail(err, KYOK_INVALID, path, "the file is larger than 1 MiB")
-                       : kyok_text_no_memory(err);
-        ssize_t got = read(fd, room, 16384);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return kyok_fail_errno(err, path, "the configuration cannot be read");
-        if (got == 0)
-            return KYOK_OK;
-        text->size += (size_t)got;
-    }
-}
-
-static enum kyok_status load_file(const char *path, bool may_be_absent, struct kyok_config **config,
-                                  struct kyok_error *err)
-{
-    KYOK_CLEANUP(kyok_buffer_free)
-    struct kyok_buffer text = {.limit = KYOK_CONF_MAX_SIZE + 32768};
-    struct stat status;
-    KYOK_CLEANUP(close_file) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0 && errno == ENOENT && may_be_absent) {
-        *config = kyok_config_new();
-        return *config != NULL ? KYOK_OK : kyok_text_no_memory(err);
-    }
-    if (fd < 0) {
-        kyok_fail_errno(err, path, "the configuration cannot be opened");
-        err->status = KYOK_INVALID;
-        return err->status;
-    }
-    KYOK_TRY(check_file(fd, path, &status, err));
-    KYOK_TRY(read_file(fd, path, &text, err));
-    KYOK_TRY(kyok_config_parse(kyok_buffer_bytes(&text), path, config, err));
-    (*config)->path = strdup(path);
-    if ((*config)->path != NULL)
-        return KYOK_OK;
-    kyok_config_free(*config);
-    *config = NULL;
-    return kyok_text_no_memory(err);
-}
-
-enum kyok_status kyok_config_load(const char *path, struct kyok_config **config,
-                                  struct kyok_error *err)
-{
-    *config = NULL;
-    if (path == NULL)
-        path = secure_getenv("KYOK_CONF");
-    if (path == NULL || path[0] == '\0')
-        return load_file(KYOK_DEFAULT_CONFIG, true, config, err);
-    return load_file(path, false, config, err);
-}
-
-/* --- the configuration as a value ------------------------------------------------------------- */
-
-struct kyok_config *kyok_config_new(void)
-{
-    return calloc(1, sizeof(struct kyok_config));
-}
-
-static void free_list(char **list, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        free(list[i]);
-    free(list);
-}
-
-static void clear_token(struct kyok_token_config *token)
-{
-    free(token->name);
-    free(token->where);
-    free(token->module);
-    free_list(token->uris, token->uri_count);
-    free(token->pin_source);
-    free(token->init_args);
-}
-
-static void clear_kmip(struct kyok_kmip_config *kmip)
-{
-    free(kmip->name);
-    free(kmip->where);
-    free_list(kmip->servers, kmip->server_count);
-    free(kmip->ca);
-    free(kmip->certificate);
-    free(kmip->key);
-    free(kmip->crl);
-}
-
-void kyok_config_free(struct kyok_config *config)
-{
-    if (config == NULL)
-        return;
-    for (size_t i = 0; i < config->token_count; i++)
-        clear_token(&config->tokens[i]);
-    for (size_t i = 0; i < config->kmip_count; i++)
-        clear_kmip(&config->kmips[i]);
-    for (size_t i = 0; i < config->key_count; i++) {
-        free(config->keys[i].name);
-        free(config->keys[i].where);
-        free(config->keys[i].uri);
-    }
-    free(config->tokens);
-    free(config->kmips);
-    free(config->keys);
-    free(config->path);
-    free(config);
-}
-
-static bool copy_text(char **copy, const char *text)
-{
-    *copy = text != NULL ? strdup(text) : NULL;
-    return text == NULL || *copy != NULL;
-}
-
-/* copy has the plain fields already and owns nothing yet. */
-static bool copy_token_texts(struct kyok_token_config *copy, const struct kyok_token_config *token)
-{
-    bool done = copy_text(&copy->name, token->name) && copy_text(&copy->where, token->where) &&
-                copy_text(&copy->module, token->module) &&
-                copy_text(&copy->pin_source, token->pin_source) &&
-                copy_text(&copy->init_args, token->init_args);
-    for (size_t i = 0; done && i < token->uri_count; i++) {
-        char **uri = add_text(&copy->uris, &copy->uri_count);
-        done = uri != NULL && copy_text(uri, token->uris[i]);
-    }
-    return done;
-}
-
-enum kyok_status kyok_config_add_token(struct kyok_config *config,
-                                       const struct kyok_token_config *token,
-                                       struct kyok_error *err)
-{
-    if (token->name == NULL || !kyok_text_is_name(kyok_bytes_of_text(token->name)))
-        return kyok_fail(err, KYOK_INVALID, token->where, "a token group without a proper name");
-    const char *taken = where_taken(config, KYOK_SECTION_TOKEN, token->name);
-    if (taken != NULL)
-        return kyok_fail(err, KYOK_INVALID, token->where, "group \"%s\" exists already, at %s",
-                         token->name, taken);
-    struct kyok_token_config *added = add_token(config);
-    if (added == NULL)
-        return kyok_text_no_memory(err);
-    added->sessions = token->sessions;
-    added->timeout_ms = token->timeout_ms != 0 ? token->timeout_ms : KYOK_DEFAULT_TIMEOUT_MS;
-    added->require = token->require;
-    added->isolate = token->isolate;
-    if (copy_token_texts(added, token))
-        return KYOK_OK;
-    clear_token(added);
-    config->token_count--;
-    return kyok_text_no_memory(err);
-}
-
-const struct kyok_token_config *kyok_config_token(const struct kyok_config *config,
-                                                  const char *name)
-{
-    for (size_t i = 0; i < config->token_count; i++) {
-        if (config->tokens[i].name != NULL && strcmp(config->tokens[i].name, name) == 0)
-            return &config->tokens[i];
-    }
-    return NULL;
-}
-
-const struct kyok_kmip_config *kyok_config_kmip(const struct kyok_config *config, const char *name)
-{
-    for (size_t i = 0; i < config->kmip_count; i++) {
-        if (config->kmips[i].name != NULL && strcmp(config->kmips[i].name, name) == 0)
-            return &config->kmips[i];
-    }
-    return NULL;
-}
-
-const struct kyok_named_key *kyok_config_key(const struct kyok_config *config, const char *name)
-{
-    for (size_t i = 0; i < config->key_count; i++) {
-        if (config->keys[i].name != NULL && strcmp(config->keys[i].name, name) == 0)
-            return &config->keys[i];
-    }
-    return NULL;
 }

@@ -27,6 +27,16 @@ struct kyok_section {
 };
 extern const struct kyok_section kyok_sections[KYOK_SECTION_KINDS];
 
+/* One more, zeroed but for defaults; NULL when memory is short. */
+struct kyok_token_config *kyok_conf_add_token(struct kyok_config *config);
+struct kyok_kmip_config *kyok_conf_add_kmip(struct kyok_config *config);
+struct kyok_named_key *kyok_conf_add_key(struct kyok_config *config);
+char **kyok_conf_add_text(char ***list, size_t *count);
+/* Where a section has taken the name, or NULL. Token and KMIP groups share one set of names:
+ * commands name a group without saying of which kind it is. */
+const char *kyok_conf_where_taken(const struct kyok_config *config, enum kyok_section_kind kind,
+                                  const char *name);
+
 /* Limits, all refused beyond. */
 #define KYOK_CONF_MAX_SIZE ((size_t)1 << 20)
 #define KYOK_CONF_MAX_LINE ((size_t)4096)

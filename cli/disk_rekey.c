@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * New passphrases, so that at every moment one recorded generation opens the disk:
+ * pending record n+1 (synced) -> new key slot (synced) -> proved by reading again -> old slot
+ * erased
+ * -> the pending record becomes the record. A second run completes what was cut short.
+ */
+#include "cli/disk_rekey.h"
+#include "cli/disk.h"
+#include "cli/disk_holders.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool has_pending(const struct disk *disk)
+{
+    return access(disk->pending, F_OK) == 0;
+}
+
+/* The copies that are not pending. */
+static enum kyok_status open_active(struct cli *cli, struct kyok_context *context,
+                                    const struct disk *disk, struct kyok_record_opened *opened)
+{
+    const struct kyok_record_binding binding = {.luks_uuid = disk->volume.luks.uuid};
+    struct kyok_record_copies active = {.count = 0};
+    enum kyok_status status = KYOK_OK;
+    for (size_t i = 0; i < disk->copies.count && status == KYOK_OK; i++)
+        if (!disk->copies.list[i].pending)
+            status =
+                kyok_record_copies_add(&active, disk->copies.list[i].where, false,
+                                       kyok_buffer_bytes(&disk->copies.list[i].json), &cli->error);
+    if (status == KYOK_OK)
+        status = kyok_record_open(context, &active, &binding, &disk->volume, DISK_TIMEOUT_MS,
+                                  opened, &cli->error);
+    kyok_record_copies_free(&active);
+    return status;
+}
+
+enum kyok_status rekey_prove_fresh(struct cli *cli, const char *image, struct kyok_bytes passphrase)
+{
+    KYOK_CLEANUP(kyok_volume_close) struct kyok_volume fresh = {.fd = -1};
+    KYOK_TRY(kyok_volume_open(image, KYOK_VOLUME_READ, &fresh, &cli->error));
+    return kyok_volume_unlock(&fresh, passphrase, NULL, NULL, &cli->error);
+}
+
+/* A pending record that already opens the disk becomes the record, and the slot of the one before
+ * is erased while that one can still tell which it is. */
+static enum kyok_status complete(struct cli *cli, struct kyok_context *context, struct disk *disk,
+                                 const struct holders *holders,
+                                 const struct kyok_record_opened *pending)
+{
+    KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened former = {0};
+    struct kyok_error none = cli->error;
+    if (open_active(cli, context, disk, &former) == KYOK_OK && former.slot != pending->slot)
+        KYOK_TRY(kyok_volume_erase_slot(&disk->volume, former.slot, &cli->error));
+    cli->error = none;
+    return holders_commit(cli, disk, holders,
+                          kyok_buffer_bytes(&disk->copies.list[pending->copy].json));
+}
+
+/* One that does not is of a run that did not get as far as the key slot. */
+static enum kyok_status drop_pending(struct cli *cli, const struct disk *disk)
+{
+    if (unlink(disk->pending) != 0)
+        return kyok_fail_errno(&cli->error, disk->pending, "the stale record cannot be removed");
+    return disk_sync_folder(cli, disk->pending);
+}
+
+enum kyok_status rekey_recover(struct cli *cli, struct kyok_context *context, struct disk *disk,
+                               const struct holders *holders, bool *completed)
+{
+    KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
+    *completed = false;
+    if (!has_pending(disk))
+        return KYOK_OK;
+    KYOK_TRY(disk_open_record(cli, context, disk, &opened));
+    if (!disk->copies.list[opened.copy].pending)
+        return drop_pending(cli, disk);
+    *completed = true;
+    return complete(cli, context, disk, holders, &opened);
+}
+
+/* Seals the next generation to the same keys, or --key, for the same VM. */
+enum kyok_status rekey_seal(struct cli *cli, struct kyok_context *context, const struct disk *disk,
+                            const struct kyok_record_opened *opened, struct kyok_bytes passphrase,
+                            struct kyok_buffer *json)
+{
+    struct kyok_policy *policy = NULL;
+    struct kyok_record_binding binding = {.luks_uuid = disk->volume.luks.uuid};
+    binding.any_vm = strcmp(opened->vm, "any") == 0;
+    if (!binding.any_vm && strcmp(opened->vm, "none") != 0)
+        binding.vm_uuid = opened->vm;
+    if (cli_option(cli, "--key"))
+        KYOK_TRY(disk_policy_option(cli, "--key", &policy));
+    else
+        KYOK_TRY(
+            disk_policy_of(cli, kyok_buffer_bytes(&disk->copies.list[opened->copy].json), &policy));
+    enum kyok_status status = kyok_record_seal(context, policy, &binding, opened->generation + 1,
+                                               passphrase, json, &cli->error);
+    kyok_policy_free(policy);
+    return status;
+}
+
+static enum kyok_status swap_slots(struct cli *cli, struct disk *disk,
+                                   const struct kyok_record_opened *opened,
+                                   struct kyok_bytes passphrase)
+{
+    KYOK_AUTO_SECRET struct kyok_secret *volume_key = NULL;
+    unsigned old, fresh;
+    KYOK_TRY(kyok_volume_unlock(&disk->volume, kyok_secret_bytes(opened->passphrase), &old,
+                                &volume_key, &cli->error));
+    KYOK_TRY(kyok_volume_add_slot(&disk->volume, kyok_secret_bytes(volume_key), passphrase, &fresh,
+                                  &cli->error));
+    KYOK_TRY(rekey_prove_fresh(cli, disk->image, passphrase));
+    return kyok_volume_erase_slot(&disk->volume, old, &cli->error);
+}
+
+static enum kyok_status rekey(struct cli *cli, struct kyok_context *context, struct disk *disk,
+                              const struct holders *holders, uint64_t *generation)
+{
+    KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = {0};
+    KYOK_AUTO_SECRET struct kyok_secret *passphrase = NULL;
+    KYOK_TRY(disk_open_record(cli, context, disk, &opened));
+    KYOK_TRY(kyok_passphrase_new(&passphrase, &cli->error));
+    KYOK_TRY(rekey_seal(cli, context, disk, &opened, kyok_secret_bytes(passphrase), &json));
+    KYOK_TRY(holders_write(cli, disk, holders, true, kyok_buffer_bytes(&json)));
+    KYOK_TRY(swap_slots(cli, disk, &opened, kyok_secret_bytes(passphrase)));
+    *generation = opened.generation + 1;
+    return holders_commit(cli, disk, holders, kyok_buffer_bytes(&json));
+}
+
+static enum kyok_status rekey_report(struct cli *cli, const struct disk *disk, const char *done,
+                                     uint64_t generation)
+{
+    if (cli->json)
+        return cli_json(cli, json_pack("{s:o,s:s,s:I}", "image", cli_json_text(disk->image), "done",
+                                       done, "generation", (json_int_t)generation));
+    if (generation)
+        printf("%s: %s, generation %llu\n", disk->image, done, (unsigned long long)generation);
+    else
+        printf("%s: %s\n", disk->image, done);
+    return KYOK_OK;
+}
+
+enum kyok_status rekey_run(struct cli *cli, rekey_work *work, const char *done)
+{
+    KYOK_CLEANUP(disk_close) struct disk disk = DISK_NONE;
+    struct kyok_context *context = NULL;
+    struct holders holders;
+    bool completed;
+    uint64_t generation = 0;
+    KYOK_TRY(disk_open(cli, cli->operands[0], KYOK_VOLUME_WRITE, &disk));
+    KYOK_TRY(holders_find(cli, &disk, &holders));
+    KYOK_TRY(disk_context(cli, &context));
+    enum kyok_status status = rekey_recover(cli, context, &disk, &holders, &completed);
+    if (status == KYOK_OK && !completed)
+        status = work(cli, context, &disk, &holders, &generation);
+    kyok_context_free(context);
+    KYOK_TRY(status);
+    return rekey_report(cli, &disk, completed ? "the run before is completed" : done, generation);
+}
+
+static enum kyok_status run_rekey(struct cli *cli)
+{
+    return rekey_run(cli, rekey, "new passphrase");
+}
+
+/* --- adopt --- */
+
+static enum kyok_status read_passphrase(struct cli *cli, struct kyok_secret **passphrase)
+{
+    const char *path = cli_option(cli, "--passphrase-file");
+    struct kyok_secret *room = kyok_secret_new(8192);
+    FILE *file = path ? fopen(path, "re") : NULL;
+    if (!file || !room) {
+        kyok_secret_free(room);
+        return path ? kyok_fail_errno(&cli->error, path, "the passphrase cannot be read")
+                    : cli_usage(cli, "--passphrase-file is missing");
+    }
+    setvbuf(file, NULL, _IONBF, 0); /* no copy in a buffer of stdio's */
+    kyok_secret_truncate(room, fread(kyok_secret_data(room), 1, 8192, file));
+    fclose(file);
+    *passphrase = room;
+    return KYOK_OK;
+}
+
+static enum kyok_status adopt(struct cli *cli, struct kyok_context *context, struct disk *disk,
+                              const struct holders *holders, struct kyok_bytes old)
+{
+    char vm[KYOK_UUID_TEXT];
+    unsigned slot;
+    struct kyok_policy *policy = NULL;
+    struct kyok_record_binding binding = {.luks_uuid = disk->volume.luks.uuid};
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = {0};
+    KYOK_AUTO_SECRET struct kyok_secret *volume_key = NULL, *passphrase = NULL;
+    KYOK_TRY(kyok_volume_unlock(&disk->volume, old, NULL, &volume_key, &cli->error));
+    KYOK_TRY(disk_binding_option(cli, &binding, vm));
+    KYOK_TRY(disk_policy_option(cli, "--key", &policy));
+    enum kyok_status status = kyok_passphrase_new(&passphrase, &cli->error);
+    if (status == KYOK_OK)
+        status = kyok_record_seal(context, policy, &binding, 1, kyok_secret_bytes(passphrase),
+                                  &json, &cli->error);
+    kyok_policy_free(policy);
+    KYOK_TRY(status);
+    KYOK_TRY(holders_write(cli, disk, holders, true, kyok_buffer_bytes(&json)));
+    KYOK_TRY(kyok_volume_add_slot(&disk->volume, kyok_secret_bytes(volume_key),
+                                  kyok_secret_bytes(passphrase), &slot, &cli->error));
+    KYOK_TRY(rekey_prove_fresh(cli, disk->image, kyok_secret_bytes(passphrase)));
+    return holders_commit(cli, disk, holders, kyok_buffer_bytes(&json));
+}
+
+/* Every slot but the record's goes. */
+static enum kyok_status forget_old(struct cli *cli, struct kyok_context *context, struct disk *disk)
+{
+    KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
+    KYOK_TRY(disk_open_record(cli, context, disk, &opened));
+    for (unsigned i = 0; i < KYOK_LUKS_SLOTS; i++)
+        if (disk->volume.luks.slots[i].active && i != opened.slot)
+            KYOK_TRY(kyok_volume_erase_slot(&disk->volume, i, &cli->error));
+    return rekey_report(cli, disk, "only the record opens it now", opened.generation);
+}
+
+static enum kyok_status adopt_disk(struct cli *cli, struct kyok_context *context, struct disk *disk)
+{
+    KYOK_AUTO_SECRET struct kyok_secret *old = NULL;
+    struct holders holders;
+    bool completed;
+    KYOK_TRY(holders_find(cli, disk, &holders));
+    KYOK_TRY(rekey_recover(cli, context, disk, &holders, &completed));
+    if (cli_option(cli, "--forget-old") && !completed)
+        return forget_old(cli, context, disk);
+    if (completed)
+        return rekey_report(cli, disk, "the run before is completed", 0);
+    if (disk->copies.count > 0) {
+        kyok_fail(&cli->error, KYOK_REFUSED, disk->image, "the disk has a record");
+        return kyok_remedy(&cli->error, "kyok disk adopt --forget-old %s erases the old passphrase",
+                           disk->image);
+    }
+    if (!cli_option(cli, "--key"))
+        return cli_usage(cli, "--key is missing");
+    KYOK_TRY(read_passphrase(cli, &old));
+    KYOK_TRY(adopt(cli, context, disk, &holders, kyok_secret_bytes(old)));
+    return rekey_report(cli, disk, "adopted; the old passphrase still opens it", 1);
+}
+
+static enum kyok_status run_adopt(struct cli *cli)
+{
+    KYOK_CLEANUP(disk_close) struct disk disk = DISK_NONE;
+    struct kyok_context *context = NULL;
+    KYOK_TRY(disk_open(cli, cli->operands[0], KYOK_VOLUME_WRITE, &disk));
+    KYOK_TRY(disk_context(cli, &context));
+    enum kyok_status status = adopt_disk(cli, context, &disk);
+    kyok_context_free(context);
+    return status;
+}
+
+static const struct cli_option rekey_options[] = {
+    {.name = "--key", .argument = "POLICY", .summary = "seal the new passphrase to this policy"},
+    HOLDERS_OPTION,
+};
+static const struct cli_option adopt_options[] = {
+    {.name = "--key", .argument = "POLICY", .summary = "who must consent from now on"},
+    {.name = "--passphrase-file",
+     .argument = "FILE",
+     .summary = "the passphrase that opens it now (the whole file; - and pipes as /dev/fd/N)"},
+    {.name = "--vm", .argument = "VM", .summary = "bind the record to this VM (name or UUID)"},
+    {.name = "--any-vm", .summary = "let any VM on a host that may open the record use the disk"},
+    {.name = "--forget-old", .summary = "erase every key slot but the record's"},
+    HOLDERS_OPTION,
+};
+
+const struct cli_verb cli_disk_rekey_verbs[] = {
+    {.words = "disk rekey",
+     .operands = "IMAGE",
+     .least = 1,
+     .most = 1,
+     .summary = "give a disk a new passphrase and key slot",
+     .description =
+         "Makes a new passphrase, seals it, adds its key slot, proves it and erases the old slot; "
+         "the VM must be off. At every moment the record or its pending copy opens the disk, and a "
+         "second run completes one that was cut short. Who kept an old header and its record still "
+         "has the volume key: kyok disk reencrypt ends that.",
+     CLI_OPTIONS(rekey_options),
+     .run = run_rekey},
+    {.words = "disk adopt",
+     .operands = "IMAGE",
+     .least = 1,
+     .most = 1,
+     .summary = "bring an existing LUKS1 disk under kyok",
+     .description =
+         "Adds a key slot with a random passphrase, sealed to the policy. The old passphrase keeps "
+         "opening the disk until kyok disk adopt --forget-old. A passphrase that libvirt stores "
+         "comes "
+         "from virsh secret-get-value; afterwards virsh secret-undefine it, since the hook refuses "
+         "to go past a stored secret.",
+     CLI_OPTIONS(adopt_options),
+     .run = run_adopt},
+    {0},
+};

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order that keeps a disk openable while its passphrase changes; for rekey, adopt, reencrypt.
+ */
+#ifndef KYOK_CLI_DISK_REKEY_H
+#define KYOK_CLI_DISK_REKEY_H
+
+#include "cli/disk_holders.h"
+
+/* Makes generation n+1 and its record; the disk is open for writing and nothing is pending. */
+typedef enum kyok_status rekey_work(struct cli *cli, struct kyok_context *context,
+                                    struct disk *disk, const struct holders *holders,
+                                    uint64_t *generation);
+
+/* Opens the operand's disk, completes a run before that was cut short, or else does the work. */
+enum kyok_status rekey_run(struct cli *cli, rekey_work *work, const char *done);
+enum kyok_status rekey_recover(struct cli *cli, struct kyok_context *context, struct disk *disk,
+                               const struct holders *holders, bool *completed);
+enum kyok_status rekey_seal(struct cli *cli, struct kyok_context *context, const struct disk *disk,
+                            const struct kyok_record_opened *opened, struct kyok_bytes passphrase,
+                            struct kyok_buffer *json);
+/* Reads the image anew and proves the passphrase on it. */
+enum kyok_status rekey_prove_fresh(struct cli *cli, const char *image,
+                                   struct kyok_bytes passphrase);
+
+#endif

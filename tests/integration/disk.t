@@ -1,0 +1,163 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# kyok disk: every verb, and re-keying that is killed at each system call that writes.
+. "$(dirname "$0")/../support/lib.sh"
+need qemu-img qemu-io pkcs11-tool softhsm2-util
+
+cd "$SANDBOX" || exit 1
+softhsm_new hsm
+export SOFTHSM2_CONF=$SANDBOX/hsm.conf
+for t in bank hosts; do
+    softhsm_token hsm $t
+    p11tool hsm --token-label $t --keygen --key-type AES:32 --label root --id 01 --sensitive >/dev/null 2>&1
+done
+p11tool hsm --token-label bank --keypairgen --key-type rsa:2048 --label public --id 02 --usage-decrypt >/dev/null 2>&1
+p11tool hsm --token-label hosts --keygen --key-type AES:32 --label group2 --id 03 --sensitive >/dev/null 2>&1
+kyok_conf '[token bank]' "module = $(softhsm_module)" 'uri = pkcs11:token=bank' "pin-source = file:$(pin_file)" \
+    '[token hosts]' "module = $(softhsm_module)" 'uri = pkcs11:token=hosts' "pin-source = file:$(pin_file)" \
+    '[key bank]' 'uri = pkcs11:token=bank;object=root' '[key hosts]' 'uri = pkcs11:token=hosts;object=root' \
+    '[key group2]' 'uri = pkcs11:token=hosts;object=group2' '[key public]' 'uri = pkcs11:token=bank;object=public'
+disk() { local verb=$1; shift; "$KYOK" disk "$verb" "$@"; }
+generation() { disk info "$1" --json | grep -o '"generation": [0-9]*' | head -1 | cut -d' ' -f2; }
+slots() { disk info "$1" --json | grep -c '"iterations"'; }
+
+# --- create ---
+ok "a disk" disk create a.img --size 2M --key bank
+is "its record is for its owner's eyes" "$(stat -c %a a.img.kyok)" 600
+ok "verify opens it" disk verify a.img
+refused "an existing image is not overwritten" 1 'exists' disk create a.img --size 2M --key bank
+refused "no size" 2 'size' disk create b.img --key bank
+refused "a size that is none" 2 'expected bytes' disk create b.img --key bank --size 12Q
+refused "an unknown key" any '.' disk create b.img --size 2M --key nobody
+refused "a record sealed to public keys only" any 'AES' disk create b.img --size 2M --key public
+is "nothing is left of what was refused" "$(ls b.img* 2>/dev/null)" ""
+ok "RSA in one layer of two" disk create rsa.img --size 1M --key 'all-of(public, bank)'
+ok "opens" disk verify rsa.img
+ok "qcow2" disk create q.qcow2 --size 100M --format qcow2 --key 'any-of(bank, hosts)'
+ok "opens" disk verify q.qcow2
+refused "some of many: exit code 4" 4 '.' disk verify a.img absent.img
+touch gone.img.kyok
+refused "the record of an image that is away is not overwritten" 1 'without its image' disk create gone.img --size 1M --key bank
+like "info prints the XML" "$(disk info a.img)" "<encryption format='luks'>"
+
+# --- the key slot is cheap, and the header QEMU's ---
+started=$(now_ms)
+"$BUILD/kyok-qemu-secret" --disk s=a.img -- qemu-io -r --object secret,id=s,file=@s@ -c 'read 0 512' --image-opts driver=luks,key-secret=s,file.filename=a.img >/dev/null
+at_most "a disk opens and reads in (ms)" $(($(now_ms) - started)) 1000
+
+# --- recipients ---
+ok "a host group is granted the disk" disk grant a.img hosts
+ok "rewrap to that group alone" disk rewrap a.img --key hosts
+unlike "the bank is no recipient any more" "$(disk info a.img)" 'token=bank'
+ok "the group opens it" disk verify a.img
+ok "the bank again, beside it" disk rewrap a.img --key 'any-of(bank, hosts)'
+ok "the group is revoked" disk revoke a.img hosts
+unlike "and no recipient" "$(disk info a.img)" 'token=hosts'
+refused "the last recipient cannot go" any '.' disk revoke a.img bank
+refused "a stranger cannot be revoked" 1 'no such recipient' disk revoke a.img group2
+refused "a layer must be named" 2 'layer' disk grant rsa.img hosts
+ok "the second layer" disk grant rsa.img hosts --layer 2
+ok "opens" disk verify rsa.img
+is "none of that changed the generation" "$(generation a.img)" 1
+
+# --- bind ---
+u=6e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11
+ok "bind to a VM" disk bind a.img --vm $u
+like "info says so" "$(disk info a.img)" "bound to VM $u"
+ok "an administrator still opens it" disk verify a.img
+ok "bind to any VM" disk bind a.img --any-vm
+refused "bind needs a VM" 2 'missing' disk bind a.img
+
+# --- adopt ---
+printf %s 'correct horse battery staple' >pass
+adopted() { wait_for 60 qemu-img create -q --object secret,id=s,file=pass -f "$2" -o "$3" "$1" 1M; }
+ok "an image of qemu-img's" adopted old.img luks key-secret=s,iter-time=10
+refused "a wrong passphrase" 1 'does not open' disk adopt old.img --key bank --passphrase-file a.img.kyok
+is "leaves nothing" "$(ls old.img.kyok* 2>/dev/null)" ""
+ok "adopt it" disk adopt old.img --key bank --passphrase-file pass
+is "both slots are there" "$(slots old.img)" 2
+ok "the record opens it" disk verify old.img
+refused "not twice" 1 'has a record' disk adopt old.img --key bank --passphrase-file pass
+ok "forget the old passphrase" disk adopt old.img --forget-old
+is "one slot is left" "$(slots old.img)" 1
+refused "the old passphrase is refused" any '.' qemu-io -r --object secret,id=s,file=pass -c 'read 0 512' --image-opts driver=luks,key-secret=s,file.filename=old.img
+ok "the record opens it" disk verify old.img
+ok "a qcow2 image of qemu-img's" adopted old.qcow2 qcow2 encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10
+ok "adopt it" disk adopt old.qcow2 --key bank --passphrase-file pass
+ok "the record opens it" disk verify old.qcow2
+
+# --- rekey and reencrypt ---
+mark() { "$BUILD/kyok-qemu-secret" --disk s="$1" -- qemu-io --object secret,id=s,file=@s@ -c "$2" --image-opts "driver=${3:-luks},${4:-}key-secret=s,file.filename=$1"; }
+ok "a marker is written" mark a.img 'write -P 77 4096 4096'
+ok "a marker is written (qcow2)" mark q.qcow2 'write -P 77 4096 4096' qcow2 encrypt.
+cp a.img before.img; cp a.img.kyok before.img.kyok
+for i in a.img q.qcow2; do
+    ok "rekey $i" disk rekey $i
+    is "one slot is left" "$(slots $i)" 1
+    is "the generation counts" "$(generation $i)" 2
+    ok "verify" disk verify $i
+done
+cp before.img.kyok lower.kyok; cp a.img.kyok current.kyok; cp lower.kyok a.img.kyok
+refused "a record of lower generation does not open it" 1 'generation 1 does not open' disk verify a.img
+cp current.kyok a.img.kyok
+head -c 700 a.img >header.now
+for i in a.img q.qcow2; do
+    ok "reencrypt $i" disk reencrypt $i
+    is "the generation counts" "$(generation $i)" 3
+    ok "verify" disk verify $i
+done
+ok "the data is there" mark a.img 'read -P 77 4096 4096'
+ok "the data is there (qcow2)" mark q.qcow2 'read -P 77 4096 4096' qcow2 encrypt.
+is "the LUKS UUID stays" "$(disk info a.img --json | grep '"luks"')" "$(disk info before.img --json | grep '"luks"')"
+cp a.img swapped.img; cp before.img.kyok swapped.img.kyok
+dd if=before.img of=swapped.img bs=1M count=2 conv=notrunc status=none
+refused "an old header and record read nothing of the new data" any '.' mark swapped.img 'read -P 77 4096 4096'
+is "no copy is left" "$(ls ./*.reencrypt 2>/dev/null)" ""
+
+# --- killed at each system call that writes ---
+if strace -e trace=none true 2>/dev/null; then
+    # SoftHSM loses its token when it is killed while it logs in: it gets it back.
+    cp -a hsm hsm.kept
+    killed_at() {
+        local n=$1
+        shift
+        (strace -f -qq -o /dev/null -e trace=$calls -e "inject=$calls:signal=KILL:when=$n" "$@") >/dev/null 2>&1 && return 1
+        rm -rf hsm && cp -a hsm.kept hsm
+    }
+    calls=pwrite64,fsync,rename,renameat2,unlink,ftruncate,write
+    for verb in rekey reencrypt grant rewrap; do
+        case $verb in grant) set -- k.img group2;; *) set -- k.img;; esac
+        rm -f k.img*; disk create k.img --size 64K --key bank >/dev/null
+        killed=0 unopened='' unfinished=''
+        for n in $(seq 80); do
+            killed_at $n "$KYOK" disk $verb "$@" --files-only 2>/dev/null || break
+            killed=$n
+            disk verify k.img >/dev/null 2>&1 || unopened="$unopened $n"
+            disk $verb "$@" --files-only >/dev/null 2>&1 || [ $verb = grant ] || unfinished="$unfinished $n"
+            disk verify k.img >/dev/null 2>&1 || unopened="$unopened $n:second"
+            if [ $verb = grant ]; then disk revoke "$@" --files-only >/dev/null 2>&1; fi
+        done
+        at_least "$verb was killed at so many calls" $killed 3
+        is "$verb: the disk opened after each" "$unopened" ""
+        is "$verb: a second run completed each" "$unfinished" ""
+        is "$verb: one slot, no pending record" "$(slots k.img) $(ls k.img.kyok.next k.img.reencrypt 2>/dev/null)" "1 "
+    done
+else
+    skip 16 "strace cannot trace here"
+fi
+
+# --- a full disk ---
+if [ "$(id -u)" = 0 ] && mkdir full && unshare -m true 2>/dev/null; then
+    full() {
+        unshare -m bash -c 'mount -t tmpfs -o size=6m t full && cd full || exit 9
+            "$KYOK" disk create f.img --size 1M --key bank >/dev/null || exit 8
+            dd if=/dev/zero of=fill bs=4k status=none 2>/dev/null
+            "$KYOK" disk rekey f.img && exit 7; "$KYOK" disk reencrypt f.img && exit 6
+            "$KYOK" disk verify f.img || exit 5
+            rm fill; "$KYOK" disk rekey f.img && "$KYOK" disk verify f.img'
+    }
+    ok "on a full disk rekey and reencrypt fail, the disk opens, and later they succeed" full
+else
+    skip 1 "no mount namespace"
+fi
+done_testing

@@ -1,0 +1,192 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# nginx whose keys are in PKCS#11 tokens, by kyok_config alone (no OPENSSL_CONF, no env lines): checked
+# by nginx -t, PINs handed down, workers that log in by themselves; and an HSM that is slow, hangs,
+# restarts, or is one of two.
+. "$(dirname "$0")/../support/lib.sh"
+. "$TESTS/support/nginx.sh"
+nginx_need
+need softhsm2-util pkcs11-tool
+softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+nginx_level=${KYOK_NGINX_LOG:-info}
+
+# --- two members of one group, each a SoftHSM of its own with a faulty module in front ----------------
+softhsm_new hsm1
+softhsm_token hsm1 web
+ca_new
+new_key() { # NAME TYPE...: software key, and its certificate
+    openssl genpkey "${@:2}" -out "$SANDBOX/$1.key" 2>/dev/null
+    openssl req -new -key "$SANDBOX/$1.key" -subj /CN=localhost -out "$SANDBOX/$1.csr" 2>/dev/null
+    ca_sign "$SANDBOX/$1.csr" "$SANDBOX/$1.pem"
+}
+new_key ec -algorithm EC -pkeyopt ec_paramgen_curve:P-256
+new_key rsa -algorithm RSA -pkeyopt rsa_keygen_bits:2048
+new_key other -algorithm EC -pkeyopt ec_paramgen_curve:P-256
+token_import hsm1 web ec 01 "$SANDBOX/ec.key"
+token_import hsm1 web rsa 02 "$SANDBOX/rsa.key"
+softhsm_clone hsm1 hsm2
+faulty_new one hsm1
+faulty_new two hsm2 clone
+# Workers have given up root and must reach the tokens, but not the PIN.
+[ "$(id -u)" -ne 0 ] || chown -R nobody "$SANDBOX/hsm1" "$SANDBOX/hsm2"
+pin=$(pin_file)
+
+conf() { # [LINE...]: kyok.conf with the group "web"
+    printf '%s\n' '[token web]' "module = $SANDBOX/one.so" 'uri = pkcs11:token=web' \
+        "pin-source = file:$pin" 'timeout = 2s' "$@" >"$NGX/kyok.conf"
+}
+conf
+cp "$NGX/kyok.conf" "$SANDBOX/kyok.conf"
+openssl_conf
+reference() { # OBJECT
+    KYOK_CONF=$SANDBOX/kyok.conf openssl pkey -in "pkcs11:token=web;object=$1;type=private" -out "$SANDBOX/$1.ref"
+}
+ok "key references" eval 'reference ec && reference rsa'
+unset OPENSSL_CONF
+
+https=$(free_port) plain=$(free_port)
+server() { # KEY-DIRECTIVES
+    echo "server { listen 127.0.0.1:$https ssl http2; listen 127.0.0.1:$plain; $1
+        location / { return 200 \"hello\\n\"; } }"
+}
+both="ssl_certificate $SANDBOX/ec.pem; ssl_certificate_key $SANDBOX/ec.ref;
+    ssl_certificate $SANDBOX/rsa.pem; ssl_certificate_key $SANDBOX/rsa.ref;"
+configure() { nginx_conf "kyok_config kyok.conf; ${2:-}" "$(server "${1:-$both}")"; }
+begin() {
+    nginx_stop TERM
+    : >"$NGX/error.log"
+    configure "$@"
+    nginx_start || { fail "nginx starts"; done_testing; }
+}
+
+# --- nginx -t -------------------------------------------------------------------------------------------
+configure
+ok "nginx -t accepts keys that are there" nginx_run -t
+configure "ssl_certificate $SANDBOX/rsa.pem; ssl_certificate_key $SANDBOX/ec.ref;"
+refused "a key of another type than its certificate's" any 'key "pkcs11:.*object=ec.*" does not fit its certificate' nginx_run -t
+configure "ssl_certificate $SANDBOX/other.pem; ssl_certificate_key $SANDBOX/ec.ref;"
+refused "a key that does not fit its certificate" any 'key values mismatch' nginx_run -t
+perl -MMIME::Base64 -e '
+    my $uri = shift; my $mark = "PKCS#11 Provider URI v1.0";
+    my $body = "\x1a" . chr(length $mark) . $mark . "\x0c" . chr(length $uri) . $uri;
+    print "-----BEGIN PKCS#11 PROVIDER URI-----\n", encode_base64("\x30" . chr(length $body) . $body),
+        "-----END PKCS#11 PROVIDER URI-----\n"' 'pkcs11:token=web;object=none;type=private' >"$SANDBOX/none.ref"
+configure "ssl_certificate $SANDBOX/ec.pem; ssl_certificate_key $SANDBOX/none.ref;"
+refused "a key that the token does not have" any 'cannot load certificate key.*none.ref' nginx_run -t
+conf 'require = never-extractable'
+configure
+refused "a key that breaks require" any 'extractable' nginx_run -t
+conf "bogus = 1"
+refused "an error in kyok.conf, with its place and that of the directive" any \
+    'kyok.conf:6.*nginx.conf:[0-9]+' nginx_run -t
+conf
+chmod 644 "$pin"
+refused "a PIN that others can read" any "$pin.*nginx.conf:[0-9]+" nginx_run -t
+chmod 600 "$pin"
+nginx_conf '' "$(server "$both")" "kyok_config kyok.conf;"
+refused "kyok_config behind http" any '"kyok_config" directive must come before .* in .*nginx.conf:[0-9]+|cannot load certificate key' nginx_run -t
+nginx_conf '' "server { listen 127.0.0.1:$plain; }" "kyok_config kyok.conf;"
+refused "kyok_config behind http says where it belongs" any '"kyok_config" directive must come before .* in .*nginx.conf:[0-9]+' nginx_run -t
+nginx_conf 'kyok_config absent.conf;' "server { listen 127.0.0.1:$plain; }"
+refused "a kyok.conf that is not there" any 'absent.conf.*nginx.conf:[0-9]+' nginx_run -t
+configure "ssl_certificate $SANDBOX/ec.pem; ssl_certificate_key \"data:$(cat "$SANDBOX/ec.ref")\";"
+ok "a reference inside the configuration" nginx_run -t
+
+# --- handshakes -----------------------------------------------------------------------------------------
+begin
+faulty one reset
+faulty one delay signs 20ms
+for tls in 1.2 1.3; do
+    for sigalgs in ECDSA+SHA256 RSA-PSS+SHA256; do
+        load "$https" clients=16 count=64 tls=$tls sigalgs=$sigalgs
+        is "TLS $tls with $sigalgs" "$load_failed $load_done" "0 64"
+    done
+done
+at_least "operations of one worker at the HSM at once" "$(faulty one peak C_Sign)" 8
+load "$https" clients=8 count=32 tls=1.2 ciphers=AES128-GCM-SHA256:@SECLEVEL=0
+is "TLS 1.2 with RSA key exchange" "$load_failed $load_done" "0 32"
+faulty one delay signs 0ms
+faulty one reset
+load "$https" clients=1 count=50 tls=1.3 sigalgs=ECDSA+SHA256
+calls=$(faulty one count all | awk '{ n += $NF } END { print n }')
+at_most "PKCS#11 calls per handshake" "$(perl -e "print $calls / 50")" 2.1
+is "nothing worse than an error in the log" "$(nginx_bad_lines)" ""
+
+# --- certificates by variable -------------------------------------------------------------------------
+begin "ssl_certificate $SANDBOX/\$ssl_server_name.pem; ssl_certificate_key $SANDBOX/\$ssl_server_name.ref;"
+ln -sf "$SANDBOX/ec.pem" "$SANDBOX/localhost.pem"
+ln -sf "$SANDBOX/ec.ref" "$SANDBOX/localhost.ref"
+chmod 644 "$SANDBOX/ec.ref" "$SANDBOX/ec.pem"
+load "$https" clients=8 count=64
+is "certificates by variable" "$load_failed $load_done" "0 64"
+
+# --- the HSM's faults -------------------------------------------------------------------------------------
+begin
+load "$https" clients=4 count=8
+faulty one hang C_Sign 4
+took=$(now_ms)
+load "$https" clients=4 count=4 tls=1.3
+is "an HSM that hangs: the clients get alerts" "$load_failed $load_alerts" "4 4"
+at_most "at the group's deadline, ms" $(($(now_ms) - took)) 5000
+is "and the worker answers" "$(curl -sS -m 5 "http://127.0.0.1:$plain/")" hello
+faulty one release
+wait_for 10 eval "load '$https' clients=1 count=1; [ \$load_failed = 0 ]"
+load "$https" clients=4 count=16
+is "the HSM answers again: so does nginx" "$load_failed $load_done" "0 16"
+
+worker=$(nginx_worker)
+"$SUPPORT/tls_load_tool" "$https" clients=8 seconds=4 >"$SANDBOX/load" &
+busy=$!
+for i in 1 2 3; do sleep 1; faulty one restart; done
+wait $busy
+like "an HSM that restarts under load: no handshake fails" "$(cat "$SANDBOX/load")" 'done=[1-9][0-9]+ failed=0 '
+is "and no worker was restarted" "$(nginx_worker)" "$worker"
+
+faulty one remove
+load "$https" clients=2 count=4
+is "a token that is gone: alerts" "$load_failed $load_alerts" "4 4"
+faulty one return
+wait_for 10 eval "load '$https' clients=1 count=1; [ \$load_failed = 0 ]"
+load "$https" clients=4 count=16
+is "a token that is back: no restart" "$load_failed $(nginx_worker)" "0 $worker"
+
+# --- configuration that changes under a running nginx --------------------------------------------------
+old=$(nginx_children)
+conf "bogus = 1"
+nginx_signal HUP
+wait_for 10 grep -q 'kyok.conf:6' "$NGX/error.log"
+is "a reload that fails leaves the old workers" "$(nginx_children)" "$old"
+load "$https" clients=4 count=16
+is "which serve" "$load_failed $load_done" "0 16"
+conf
+"$SUPPORT/tls_load_tool" "$https" clients=8 seconds=5 >"$SANDBOX/load" &
+busy=$!
+for i in 1 2 3 4 5; do sleep 0.4; nginx_reload; done
+wait $busy
+like "five reloads under load: no handshake fails" "$(cat "$SANDBOX/load")" 'done=[1-9][0-9]+ failed=0 '
+kill -KILL "$(nginx_worker)"
+wait_for 10 eval "load '$https' clients=1 count=1; [ \$load_failed = 0 ]"
+load "$https" clients=4 count=16
+is "a killed worker's successor serves" "$load_failed $load_done" "0 16"
+
+# --- self-tests --------------------------------------------------------------------------------------
+faulty one fail C_Sign CKR_FUNCTION_FAILED 1000
+nginx_reload
+ok "a worker's self-test that fails is told" wait_for 10 grep -q '\[emerg\].*self-test of a key failed' "$NGX/error.log"
+like "with the key and the token's reason" "$(grep 'self-test' "$NGX/error.log")" 'object=(ec|rsa).*CKR_FUNCTION_FAILED'
+faulty one clear
+if [ "$(id -u)" -eq 0 ]; then
+    chown -R root "$SANDBOX/hsm1"
+    chmod 700 "$SANDBOX/hsm1"
+    begin
+    ok "nginx -t passes as root though workers cannot reach the token: they say so" \
+        wait_for 10 grep -q '\[emerg\].*self-test of a key failed' "$NGX/error.log"
+    chown -R nobody "$SANDBOX/hsm1"
+else skip "not root"; fi
+
+begin
+load "$https" clients=4 count=16
+nginx_stop
+is "no session is left at the HSM" "$(faulty one sessions)" 0
+is "nor was any worker killed by a signal of its own" "$(grep 'exited on signal' "$NGX/error.log" | grep -v 'signal 9')" ""
+done_testing

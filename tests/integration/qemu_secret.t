@@ -1,0 +1,86 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# kyok-qemu-secret with each of QEMU's programs: pipes, memory files, the kernel's keyring, QMP.
+. "$(dirname "$0")/../support/lib.sh"
+need qemu-img qemu-io qemu-nbd qemu-storage-daemon qemu-system-x86_64 pkcs11-tool softhsm2-util
+
+cd "$SANDBOX" || exit 1
+softhsm_new hsm; softhsm_token hsm bank; softhsm_token hsm vendor
+export SOFTHSM2_CONF=$SANDBOX/hsm.conf
+for t in bank vendor; do
+    p11tool hsm --token-label $t --keygen --key-type AES:32 --label root --id 01 --sensitive >/dev/null 2>&1
+done
+kyok_conf '[token bank]' "module = $(softhsm_module)" 'uri = pkcs11:token=bank' "pin-source = file:$(pin_file)" \
+    '[token vendor]' "module = $(softhsm_module)" 'uri = pkcs11:token=vendor' "pin-source = file:$(pin_file)" \
+    '[key bank]' 'uri = pkcs11:token=bank;object=root' '[key vendor]' 'uri = pkcs11:token=vendor;object=root'
+run() { "$BUILD/kyok-qemu-secret" "$@"; }
+ok "a raw disk" "$KYOK" disk create a.img --size 4M --key bank
+ok "a qcow2 disk that needs two parties" "$KYOK" disk create b.qcow2 --size 4M --format qcow2 --key 'all-of(bank, vendor)'
+a=driver=luks,key-secret=s0,file.filename=a.img
+b=driver=qcow2,encrypt.key-secret=s1,file.filename=b.qcow2
+
+# --- each program ---
+ok "qemu-io writes a marker" run --disk s0=a.img -- qemu-io --object secret,id=s0,file=@s0@ -c 'write -P 90 0 4096' --image-opts $a
+ok "qemu-io reads it back" run --disk s0=a.img -- qemu-io --object secret,id=s0,file=@s0@ -c 'read -P 90 0 4096' --image-opts $a
+ok "qemu-img converts between two disks" run --disk s0=a.img --disk s1=b.qcow2 -- qemu-img convert -n \
+    --object secret,id=s0,file=@s0@ --object secret,id=s1,file=@s1@ --image-opts --target-image-opts $a $b
+ok "both parties' disk holds it" run --disk s1=b.qcow2 -- qemu-io --object secret,id=s1,file=@s1@ -c 'read -P 90 0 4096' --image-opts $b
+ok "a marker is in clear in neither" sh -c '! grep -q ZZZZZZZZZZZZZZZZ a.img && ! grep -q ZZZZZZZZZZZZZZZZ b.qcow2'
+ok "a sealed memory file serves as well" run --memfd --disk s0=a.img -- qemu-io --object secret,id=s0,file=@s0@ -c 'read -P 90 0 4096' --image-opts $a
+ok "qemu-storage-daemon exports it" sh -c "'$BUILD/kyok-qemu-secret' --disk s0=a.img -- qemu-storage-daemon --daemonize --pidfile sd.pid --object secret,id=s0,file=@s0@ \
+    --blockdev driver=file,node-name=f,filename=a.img --blockdev driver=luks,node-name=l,file=f,key-secret=s0 \
+    --nbd-server addr.type=unix,addr.path=$SANDBOX/sd.sock --export type=nbd,id=e,node-name=l,name=x >sd.log 2>&1"
+ok "and a client reads the marker" qemu-io -r -c 'read -P 90 0 4096' "nbd+unix:///x?socket=$SANDBOX/sd.sock"
+kill "$(cat sd.pid)"; wait_for 10 sh -c '! kill -0 $(cat sd.pid)'
+ok "qemu-nbd forks and exports it" sh -c "'$BUILD/kyok-qemu-secret' --disk s0=a.img -- qemu-nbd --fork --pid-file nbd.pid -t -k $SANDBOX/nbd.sock --object secret,id=s0,file=@s0@ --image-opts $a >nbd.log 2>&1"
+ok "and a client reads the marker" qemu-io -r -c 'read -P 90 0 4096' "nbd+unix:///?socket=$SANDBOX/nbd.sock"
+kill "$(cat nbd.pid)"; wait_for 10 sh -c '! kill -0 $(cat nbd.pid)'
+
+# --- a running QEMU ---
+vm() {
+    sh -c "exec '$BUILD/kyok-qemu-secret' --disk s0=a.img -- qemu-system-x86_64 -machine pc,accel=tcg -m 32 -display none -nodefaults -S -daemonize -pidfile $SANDBOX/vm.pid \
+    -qmp unix:$SANDBOX/qmp.sock,server=on,wait=off --object secret,id=s0,file=@s0@ \
+    -blockdev driver=file,node-name=f,filename=$SANDBOX/a.img -blockdev driver=luks,node-name=l,file=f,key-secret=s0 -device virtio-blk-pci,drive=l" >vm.log 2>&1
+}
+ok "qemu-system starts with it" vm
+ok "a second disk is added through QMP" run --disk d1="$SANDBOX/b.qcow2" --qmp "$SANDBOX/qmp.sock" --device virtio-blk-pci,id=dev1
+refused "the same once more: refused by QEMU, and said so" 1 'QEMU refused' run --disk d1="$SANDBOX/b.qcow2" --qmp "$SANDBOX/qmp.sock"
+ask() {
+    perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ARGV[0]) or die; <$s>; for my $c (q({"execute":"qmp_capabilities"}), $ARGV[1]) { print $s "$c\n"; $a = <$s>; } print $a' "$SANDBOX/qmp.sock" "$1"
+}
+like "QEMU has the block node" "$(ask '{"execute":"query-named-block-nodes"}')" '"node-name": "d1"'
+like "and the device" "$(ask '{"execute":"qom-list","arguments":{"path":"/machine/peripheral"}}')" '"dev1"'
+unlike "and no longer the secret" "$(ask '{"execute":"qom-list","arguments":{"path":"/objects"}}')" 'kyok-'
+unlike "no argument of QEMU's holds the passphrase" "$(tr '\0' '\n' <"/proc/$(cat vm.pid)/cmdline")" '[0-9a-f]{64}'
+unlike "nor its environment" "$(tr '\0' '\n' <"/proc/$(cat vm.pid)/environ")" '[0-9a-f]{64}'
+refused "a disk that a VM has open is not re-keyed" 1 'has the volume open' "$KYOK" disk rekey a.img --files-only
+kill "$(cat vm.pid)"; wait_for 10 sh -c '! kill -0 $(cat vm.pid) 2>/dev/null'
+
+# --- the kernel's keyring ---
+if keyctl show @u >/dev/null 2>&1; then
+    ok "a key in the user keyring" run --keyring=5 --disk s0=a.img -- qemu-io \
+        --object secret_keyring,id=s0,serial=@s0@ -c 'read -P 90 0 4096' --image-opts $a
+    gone() { ! keyctl show @u | grep -q 'kyok:s0'; }
+    ok "expires" wait_for 20 gone
+else
+    skip 2 "no kernel keyring here"
+fi
+
+# --- refusals ---
+refused "no placeholder in the command" 2 '@s0@' run --disk s0=a.img -- true
+refused "no such image" 1 'cannot be opened' run --disk s0=absent.img -- echo @s0@
+refused "no command" 2 'expected -- COMMAND' run --disk s0=a.img
+refused "no disk" 2 'no --disk' run -- true
+refused "an ID that is none" 2 'letter' run --disk 0s=a.img -- true
+refused "another VM's UUID, for a disk bound to none" 1 'bound to no VM' run --vm 6e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11 --disk s0=a.img -- echo @s0@
+cp a.img.kyok kept; cp b.qcow2.kyok a.img.kyok
+refused "another disk's record" 1 'another volume' run --disk s0=a.img -- echo @s0@
+cp kept a.img.kyok; mv b.qcow2.kyok elsewhere
+refused "no record" 1 'has no record' run --disk s1=b.qcow2 -- echo @s1@
+ok "a record named on the command line" run --disk s1=b.qcow2 --record s1=elsewhere -- test -e @s1@
+mv elsewhere b.qcow2.kyok
+printf '%s\n' '[token bank]' "module = $(softhsm_module)" 'uri = pkcs11:token=bank' "pin-source = file:$SANDBOX/pin" >one.conf
+refused "one of two parties is not enough" any 'vendor' run --config one.conf --disk s1=b.qcow2 -- echo @s1@
+ok "the program's exit code is its own" sh -c "'$BUILD/kyok-qemu-secret' --disk s0=a.img -- sh -c 'test -e @s0@ && exit 7'; test \$? = 7"
+is "what the pipe holds ends after the passphrase" "$(run --disk s0=a.img -- cat @s0@ | wc -c)" 64
+done_testing
