@@ -363,3 +363,45 @@ signer_ask() {
     echo "$line"
 }
 signer_end() { exec {SIGNER_OUT}>&- {SIGNER_IN}<&-; wait "$SIGNER_PID" 2>/dev/null; }
+
+# certificate KEY [NAME]: CSR signed by the key of that PEM reference (through kyok), certificate by the
+# test's CA: $SANDBOX/KEY.pem for $SANDBOX/KEY.key.
+certificate() {
+    openssl req -new -key "$SANDBOX/$1.key" -subj "/CN=${2:-localhost}" -out "$SANDBOX/$1.csr" &&
+        ca_sign "$SANDBOX/$1.csr" "$SANDBOX/$1.pem" "${2:-localhost}"
+}
+
+# nginx_server PORT KEY [LINE...]: a server block in $NGINX_SERVERS. nginx_start [LINE...]: nginx with these
+# and the lines at main level, as $NGINX_PID; its log is $SANDBOX/nginx-error.log.
+NGINX_SERVERS=''
+NGINX_PORTS=()
+nginx_server() {
+    local port=$1 key=$2
+    shift 2
+    NGINX_PORTS+=("$port")
+    NGINX_SERVERS+="server { listen 127.0.0.1:$port ssl; server_name localhost;
+        ssl_certificate $SANDBOX/$key.pem; ssl_certificate_key $SANDBOX/$key.key;
+        ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache off; ssl_session_tickets off;
+        $* location / { return 200 \"served with $key\\n\"; } }
+"
+}
+nginx_conf() {
+    local user=''
+    [ "$(id -u)" != 0 ] || user='user root;'
+    [[ "$*" != *'user '* ]] || user=''
+    [[ "$*" == *worker_processes* ]] || user+=' worker_processes 1;'
+    printf '%s\n' "$user" "$@" 'env OPENSSL_CONF; env SOFTHSM2_CONF; env KYOK_CONF; env P11_KIT_SERVER_ADDRESS;' \
+        "pid $SANDBOX/nginx.pid; error_log $SANDBOX/nginx-error.log info;" \
+        'events { worker_connections 512; }' "http { access_log off;" \
+        "client_body_temp_path $SANDBOX/t1; proxy_temp_path $SANDBOX/t2; fastcgi_temp_path $SANDBOX/t3;" \
+        "uwsgi_temp_path $SANDBOX/t4; scgi_temp_path $SANDBOX/t5;" "$NGINX_SERVERS }" >"$SANDBOX/nginx.conf"
+}
+nginx_start() {
+    local port
+    nginx_conf "$@"
+    background nginx -e "$SANDBOX/nginx-error.log" -c "$SANDBOX/nginx.conf" -p "$SANDBOX" -g 'daemon off;'
+    NGINX_PID=$PID
+    for port in "${NGINX_PORTS[@]}"; do
+        wait_for 10 port_answers "$port" || { cat "$LOG" "$SANDBOX/nginx-error.log" >&2; return 1; }
+    done
+}

@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# haproxy with and without ssl-mode-async: one thread has many operations in flight with it, one without.
+. "$(dirname "$0")/../support/lib.sh"
+need haproxy curl softhsm2-util pkcs11-tool "$MODULES/kyok.so" "$KYOK"
+ok 'an HSM' hsm_new ec rsa ed
+ca_new
+for key in ec rsa ed; do
+    reference $key >/dev/null
+    ok "$key: certificate" certificate $key
+    cat "$SANDBOX/$key.pem" "$SANDBOX/$key.key" >"$SANDBOX/$key.both"
+done
+
+haproxy_start() {
+    local key
+    declare -gA port=()
+    {
+        printf '%s\n' global ' nbthread 1' ' maxconn 256' "$@" 'defaults' ' mode http' ' timeout connect 5s' \
+            ' timeout client 20s' ' timeout server 20s'
+        for key in ec rsa ed; do
+            port[$key]=$(free_port)
+            printf '%s\n' "frontend $key" " bind 127.0.0.1:${port[$key]} ssl crt $SANDBOX/$key.both no-tls-tickets" \
+                " http-request return status 200 content-type text/plain string \"served with $key\""
+        done
+    } >"$SANDBOX/haproxy.cfg"
+    background haproxy -db -f "$SANDBOX/haproxy.cfg"
+    wait_for 10 port_answers "${port[ec]}" || { cat "$LOG" >&2; return 1; }
+}
+# Sixteen clients at once; prints how many were served and the milliseconds that it took.
+crowd() {
+    local begin i
+    begin=$(now_ms)
+    for i in $(seq 16); do tls_get "${port[$1]}" "${@:2}" >"$SANDBOX/answer.$i" 2>&1 & clients[i]=$!; done
+    wait "${clients[@]}"
+    echo "$(cat "$SANDBOX"/answer.* | grep -c "^served with $1") $(($(now_ms) - begin))"
+    rm -f "$SANDBOX"/answer.*
+}
+
+for mode in '' ssl-mode-async; do
+    ok "haproxy starts ${mode:-without it}" haproxy_start " ${mode:-# blocking}"
+    for key in ec rsa ed; do
+        for version in 1.2 1.3; do
+            like "$key: TLS $version" "$(tls_get "${port[$key]}" "--tlsv$version" --tls-max $version 2>&1)" "^served with $key"
+        done
+    done
+    like 'RSA key exchange' "$(tls_get "${port[rsa]}" --tls-max 1.2 --ciphers AES128-GCM-SHA256 2>&1)" '^served with rsa'
+    faulty hsm reset
+    faulty hsm delay C_Sign 200ms
+    for key in ec rsa; do
+        read -r served ms <<<"$(crowd $key)"
+        is "$key: 16 clients at once are served" "$served" 16
+        diag "${mode:-blocking}: $ms ms"
+        if [ -n "$mode" ]; then
+            at_most 'sixteen times 200 ms are not waited one after another' "$ms" 2000
+        else
+            at_least 'without it they are: one at a time' "$ms" 3200
+        fi
+    done
+    if [ -n "$mode" ]; then
+        at_least 'operations really paused: C_Sign in flight at once' "$(faulty hsm peak C_Sign)" 8
+    else
+        is 'one C_Sign in flight' "$(faulty hsm peak C_Sign)" 1
+    fi
+    faulty hsm clear
+    faulty hsm restart
+    read -r served ms <<<"$(crowd ec)"
+    is 'the HSM restarts: 16 of 16 are served' "$served" 16
+    if [ -n "$mode" ]; then
+        faulty hsm delay C_Sign 500ms
+        for i in 1 2 3 4 5 6; do tls_get "${port[ec]}" --max-time 0.1 >/dev/null 2>&1; done
+        sleep 1
+        faulty hsm clear
+        like 'clients gone while their operation was paused: haproxy is well' "$(tls_get "${port[ec]}" 2>&1)" '^served with ec'
+    fi
+    ok 'haproxy lives' kill -0 "$PID"
+    stop "$PID"
+done
+is 'no session is left in the token' "$(faulty hsm sessions)" 0
+done_testing

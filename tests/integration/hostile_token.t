@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A module that lies about lengths and counts, or answers with noise: an error or the right result, in
+# bounded time and memory, never a crash; and the truth works again afterwards.
+. "$(dirname "$0")/../support/lib.sh"
+need softhsm2-util pkcs11-tool "$MODULES/kyok.so" "$KYOK"
+HSM_LINES=('timeout = 3')
+ok 'an HSM' hsm_new rsa ec
+survives() {
+    local status output
+    output=$(ulimit -v 4000000; timeout 30 "$@" 2>&1)
+    status=$?
+    if [ $status -lt 124 ]; then pass "$name: $(basename "$1") ${*:2:2}: exit $status"; else
+        fail "$name: $(basename "$1")" "exit $status" "$output"
+    fi
+}
+run="$SUPPORT/sign_tool run"
+for lie in signature-length attribute-length attribute-grows attribute-empty attribute-noise slot-count \
+    object-count mechanism-count decrypted-length; do
+    name=$lie
+    faulty hsm lie $lie
+    # shellcheck disable=SC2086
+    survives $run 'pkcs11:token=test;object=rsa' 2 3
+    # shellcheck disable=SC2086
+    survives $run 'pkcs11:token=test;object=ec' 2 3
+    survives "$KYOK" key list test
+    survives "$KYOK" doctor
+    survives openssl storeutl -noout 'pkcs11:token=test'
+done
+faulty hsm lie signature-length
+refused 'a signature longer than its buffer is refused as such' any 'length|longer|size|bytes' \
+    "$SUPPORT/sign_tool" run 'pkcs11:token=test;object=ec' 1 1
+faulty hsm lie
+ok 'the truth works' "$SUPPORT/sign_tool" run 'pkcs11:token=test;object=rsa' 4 5
+# In a process that goes on.
+signer 'pkcs11:token=test;object=ec'
+for lie in signature-length attribute-length attribute-grows attribute-empty attribute-noise slot-count object-count; do
+    faulty hsm lie $lie
+    faulty hsm restart
+    signer_ask sign >/dev/null
+    signer_ask 'threads 4' >/dev/null
+    faulty hsm lie
+    faulty hsm restart
+    good=0
+    for _ in 1 2 3 4 5 6; do [[ $(signer_ask sign) == ok* ]] && { good=1; break; }; sleep 0.5; done
+    is "$lie, then the truth: the program signs" $good 1
+done
+signer_end
+done_testing

@@ -1,0 +1,80 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A module that hangs in a call. With isolate the deadline holds for every caller. Without it a hanging call
+# holds its caller alone, and the others treat the member as hung once the call is older than "timeout".
+. "$(dirname "$0")/../support/lib.sh"
+need softhsm2-util pkcs11-tool "$MODULES/kyok.so"
+HSM_LINES=('timeout = 1500ms' 'isolate = yes')
+ok 'an HSM, isolate = yes' hsm_new ec
+signer 'pkcs11:token=test;object=ec'
+like 'signs' "$(signer_ask sign)" '^ok'
+faulty hsm hang C_Sign
+answer=$(signer_ask sign)
+like 'a hanging C_Sign: an error' "$answer" '^failed'
+like 'that names the token and the time' "$answer" 'test'
+at_least 'not before the deadline' "$(cut -d' ' -f2 <<<"$answer")" 1400
+at_most 'and at the deadline' "$(cut -d' ' -f2 <<<"$answer")" 3000
+answer=$(signer_ask 'threads 8')
+at_most 'eight more callers are released as well' "$(cut -d' ' -f2 <<<"$answer")" 4000
+at_most 'the threads lost to it are bounded' "$(faulty hsm hanging)" 16
+faulty hsm release
+ok 'released' wait_for 10 sh -c "[ \$('$SUPPORT/faulty_tool' '$SANDBOX/hsm.so.control' hanging) = 0 ]"
+good=0
+for _ in 1 2 3 4 5 6; do [[ $(signer_ask sign) == ok* ]] && { good=1; break; }; sleep 0.5; done
+is 'then it signs again' $good 1
+faulty hsm hang C_Login
+faulty hsm restart
+answer=$(signer_ask sign)
+like 'a hanging login' "$answer" '^failed'
+at_most 'ends at the deadline too' "$(cut -d' ' -f2 <<<"$answer")" 4000
+faulty hsm release
+good=0
+for _ in 1 2 3 4 5 6; do [[ $(signer_ask sign) == ok* ]] && { good=1; break; }; sleep 0.5; done
+is 'and signs again' $good 1
+signer_end
+
+# isolate = no: one caller is held, the others are not.
+sed -i '/^isolate/d' "$SANDBOX/kyok.conf"
+faulty hsm clear
+faulty hsm reset
+background "$SUPPORT/sign_tool" run 'pkcs11:token=test;object=ec' 8 60 100
+runner=$PID log=$LOG
+wait_for 10 sh -c "[ \$('$SUPPORT/faulty_tool' '$SANDBOX/hsm.so.control' count C_Sign) -gt 20 ]"
+faulty hsm hang C_Sign 1
+wait_for 5 sh -c "[ \$('$SUPPORT/faulty_tool' '$SANDBOX/hsm.so.control' hanging) = 1 ]"
+is 'one call hangs' "$(faulty hsm hanging)" 1
+sleep 3
+before=$(faulty hsm count C_Sign)
+sleep 0.5
+diag "while the call is older than timeout: $(($(faulty hsm count C_Sign) - before)) more calls"
+at_most 'the member is not asked while it counts as hung' $(($(faulty hsm count C_Sign) - before)) 1
+faulty hsm release
+wait_for 30 sh -c "! kill -0 $runner"
+wait "$runner"
+diag "$(cat "$log")"
+like 'the others got an error naming the hang, and signed again afterwards' "$(cat "$log")" 'ok=[1-9][0-9]* .*'
+unlike 'no caller waited much beyond the deadline, but the one that was held' "$(cat "$log")" 'max_ms=[0-9]{5}'
+
+# A group: the healthy member takes over, with and without isolate.
+softhsm_clone soft soft2
+ok 'a clone as second member' faulty_new hsm2 soft2 clone
+for isolate in yes no; do
+    kyok_conf '[token test]' "uri = pkcs11:token=test?module-path=$SANDBOX/hsm.so" \
+        "uri = pkcs11:token=test?module-path=$SANDBOX/hsm2.so" "pin-source = file:$SANDBOX/pin" \
+        'timeout = 1500ms' "isolate = $isolate" 'require = never-extractable'
+    faulty hsm clear
+    faulty hsm2 clear
+    signer 'pkcs11:token=test;object=ec'
+    like "group, isolate = $isolate: signs" "$(signer_ask 'threads 8')" '^ok'
+    if [ $isolate = yes ]; then
+        faulty hsm hang C_Sign
+        answer=$(signer_ask 'threads 8')
+        diag "$answer"
+        for _ in 1 2 3; do answer=$(signer_ask sign); done
+        like 'one member hangs: the group signs' "$answer" '^ok'
+        at_most 'at once' "$(cut -d' ' -f2 <<<"$answer")" 500
+        faulty hsm release
+    fi
+    signer_end
+done
+done_testing
