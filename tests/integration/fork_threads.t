@@ -4,7 +4,7 @@
 # use; daemonising. The token forgets a forked child's login, as real ones do.
 . "$(dirname "$0")/../support/lib.sh"
 need softhsm2-util pkcs11-tool "$MODULES/kyok.so"
-ok 'an HSM' hsm_new ec
+must 'an HSM' hsm_new ec
 key='pkcs11:token=test;object=ec'
 output=$("$SUPPORT/sign_tool" fork "$key" 4 "${KYOK_FORKS:-1000}" 2>&1)
 like '1000 forks while 4 threads sign, the child leaves at once: none hangs, none fails' "$output" '^forks=[0-9]+ hung=0 failed=0 .* unsigned=0$'

@@ -4,7 +4,7 @@
 # a member that appears late, and one that holds another key.
 . "$(dirname "$0")/../support/lib.sh"
 need softhsm2-util pkcs11-tool "$MODULES/kyok.so"
-ok 'an HSM' hsm_new ec rsa
+must 'an HSM' hsm_new ec rsa
 softhsm_clone soft soft2
 ok 'its clone' faulty_new hsm2 soft2 clone
 group() {

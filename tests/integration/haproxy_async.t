@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # haproxy with and without ssl-mode-async: one thread has many operations in flight with it, one without.
 . "$(dirname "$0")/../support/lib.sh"
-need haproxy curl softhsm2-util pkcs11-tool "$MODULES/kyok.so" "$KYOK"
-ok 'an HSM' hsm_new ec rsa ed
+need haproxy curl softhsm2-util pkcs11-tool "$MODULES/kyok.so"
+must 'an HSM' hsm_new ec rsa ed
 ca_new
 for key in ec rsa ed; do
-    reference $key >/dev/null
-    ok "$key: certificate" certificate $key
+    reference $key
+    must "$key: certificate" certificate $key
     cat "$SANDBOX/$key.pem" "$SANDBOX/$key.key" >"$SANDBOX/$key.both"
 done
 
@@ -37,7 +37,7 @@ crowd() {
 }
 
 for mode in '' ssl-mode-async; do
-    ok "haproxy starts ${mode:-without it}" haproxy_start " ${mode:-# blocking}"
+    must "haproxy starts ${mode:-without it}" haproxy_start " ${mode:-# blocking}"
     for key in ec rsa ed; do
         for version in 1.2 1.3; do
             like "$key: TLS $version" "$(tls_get "${port[$key]}" "--tlsv$version" --tls-max $version 2>&1)" "^served with $key"

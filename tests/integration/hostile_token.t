@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 need softhsm2-util pkcs11-tool "$MODULES/kyok.so" "$KYOK"
 HSM_LINES=('timeout = 3')
-ok 'an HSM' hsm_new rsa ec
+must 'an HSM' hsm_new rsa ec
 survives() {
     local status output
     output=$(ulimit -v 4000000; timeout 30 "$@" 2>&1)

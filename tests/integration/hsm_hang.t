@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 need softhsm2-util pkcs11-tool "$MODULES/kyok.so"
 HSM_LINES=('timeout = 1500ms' 'isolate = yes')
-ok 'an HSM, isolate = yes' hsm_new ec
+must 'an HSM, isolate = yes' hsm_new ec
 signer 'pkcs11:token=test;object=ec'
 like 'signs' "$(signer_ask sign)" '^ok'
 faulty hsm hang C_Sign

@@ -4,7 +4,7 @@
 # what it was; a changed source is picked up at the next login.
 . "$(dirname "$0")/../support/lib.sh"
 need softhsm2-util pkcs11-tool "$MODULES/kyok.so"
-ok 'an HSM' hsm_new ec
+must 'an HSM' hsm_new ec
 faulty hsm pin-limit 3
 signer 'pkcs11:token=test;object=ec'
 like 'the right PIN' "$(signer_ask sign)" '^ok'

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 need softhsm2-util pkcs11-tool "$MODULES/kyok.so"
 HSM_LINES=('timeout = 5')
-ok 'an HSM' hsm_new rsa ec ed
+must 'an HSM' hsm_new rsa ec ed
 
 for key in rsa ec ed; do
     signer "pkcs11:token=test;object=$key" || { fail "$key: signer"; continue; }

@@ -4,7 +4,7 @@
 # no storm of calls.
 . "$(dirname "$0")/../support/lib.sh"
 need softhsm2-util pkcs11-tool "$MODULES/kyok.so"
-ok 'an HSM' hsm_new ec rsa
+must 'an HSM' hsm_new ec rsa
 faulty hsm limit 4
 faulty hsm delay signs 1ms
 ok '64 threads, 4 sessions, 1 ms per call: 20 signatures each' "$SUPPORT/sign_tool" run 'pkcs11:token=test;object=ec' 64 20

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 client=$(ls /usr/lib/*/pkcs11/p11-kit-client.so 2>/dev/null | head -1)
 need p11-kit softhsm2-util pkcs11-tool "${client:-/p11-kit-client.so}" "$MODULES/kyok.so"
-ok 'a token' hsm_new ec rsa
+must 'a token' hsm_new ec rsa
 export P11_KIT_SERVER_ADDRESS="unix:path=$SANDBOX/p11.sock"
 server_start() {
     rm -f "$SANDBOX/p11.sock"

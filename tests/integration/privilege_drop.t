@@ -3,17 +3,17 @@
 # nginx loads as root and its worker is www-data: with a token that the worker can read everything works,
 # the PIN file staying root's; with one that it cannot, the log says what is wrong.
 . "$(dirname "$0")/../support/lib.sh"
-need nginx curl softhsm2-util "$MODULES/kyok.so" "$KYOK"
+need nginx curl softhsm2-util "$MODULES/kyok.so"
 [ "$(id -u)" = 0 ] || skip_all 'needs root: privileges to drop'
 id www-data >/dev/null 2>&1 || skip_all 'needs root: the user www-data'
-ok 'an HSM' hsm_new ec
+must 'an HSM' hsm_new ec
 ca_new
-reference ec >/dev/null
-ok 'certificate' certificate ec
+reference ec
+must 'certificate' certificate ec
 port=$(free_port)
 nginx_server "$port" ec
 chown -R www-data "$SANDBOX/soft"
-ok 'nginx starts, user www-data' nginx_start 'user www-data;'
+must 'nginx starts, user www-data' nginx_start 'user www-data;'
 for n in 1 2 3; do like "handshake $n" "$(tls_get "$port" 2>&1)" '^served with ec'; done
 is 'the worker is www-data' "$(ps -o user= --ppid "$NGINX_PID" | head -1 | tr -d ' ')" www-data
 faulty hsm restart

@@ -3,8 +3,8 @@
 # HSM products by what they lack (faulty_tool profiles): what works on each, and what is refused with its
 # alternative.
 . "$(dirname "$0")/../support/lib.sh"
-need softhsm2-util pkcs11-tool "$MODULES/kyok.so" "$KYOK"
-ok 'an HSM' hsm_new rsa ec ed
+need softhsm2-util pkcs11-tool "$MODULES/kyok.so"
+must 'an HSM' hsm_new rsa ec ed
 p11tool soft --token-label test --keypairgen --key-type rsa:2048 --label dec --id 0a --usage-decrypt >/dev/null 2>&1
 for key in rsa ec; do reference $key >/dev/null; done
 openssl pkey -in "$SANDBOX/rsa.key" -pubout -out "$SANDBOX/rsa.pub" 2>/dev/null

@@ -37,15 +37,19 @@ fail() {
     [ $# -eq 0 ] || diag "$@"
 }
 
-# ok NAME COMMAND...: the command succeeds. Its output is shown when it does not.
+# ok NAME COMMAND...: the command succeeds (in this shell: it may set variables). Its output is shown when
+# it does not.
 ok() {
-    local name=$1 output status
+    local name=$1 status
     shift
-    output=$("$@" 2>&1)
+    "$@" >"$SANDBOX/.output" 2>&1
     status=$?
-    if [ $status -eq 0 ]; then pass "$name"; else fail "$name" "exit $status: $*" "$output"; fi
+    if [ $status -eq 0 ]; then pass "$name"; else fail "$name" "exit $status: $*" "$(cat "$SANDBOX/.output")"; fi
     return $status
 }
+
+# must NAME COMMAND...: the same, and without it nothing that follows makes sense: the test ends.
+must() { ok "$@" || { echo "1..$tap_number"; exit 1; }; }
 
 # refused NAME STATUS REGEX COMMAND...: the command ends with STATUS ("any": not 0) and says REGEX.
 refused() {
@@ -340,10 +344,18 @@ hsm_new() {
     openssl_conf
 }
 
-# reference KEY: a PEM key reference of a key of hsm_new, in the two-member form; prints its path.
-reference() {
-    "$KYOK" key reference "pkcs11:token=test;object=$1" -o "$SANDBOX/$1.key" >&2 && echo "$SANDBOX/$1.key"
+# pem_reference URI FILE: a PEM key reference in the two-member form (what `kyok key reference` writes).
+pem_reference() {
+    perl -MMIME::Base64 -e '
+        sub der { my ($tag, $body) = @_; my $n = length $body;
+            pack("C", $tag) . ($n < 128 ? pack("C", $n) : $n < 256 ? pack("CC", 0x81, $n) : pack("Cn", 0x82, $n)) . $body }
+        my $der = der(0x30, der(0x1a, "PKCS#11 Provider URI v1.0") . der(0x0c, $ARGV[0]));
+        my $text = encode_base64($der, ""); $text =~ s/(.{1,64})/$1\n/g;
+        print "-----BEGIN PKCS#11 PROVIDER URI-----\n$text-----END PKCS#11 PROVIDER URI-----\n"' "$1" >"$2"
 }
+
+# reference KEY: $SANDBOX/KEY.key refers to a key of hsm_new.
+reference() { pem_reference "pkcs11:token=test;object=$1;type=private" "$SANDBOX/$1.key"; }
 
 # signer KEY: a process that signs when asked (tests/support/sign_tool); "signer_ask COMMAND" prints
 # its answer, within 60 s.
@@ -351,7 +363,10 @@ signer() {
     coproc SIGNER { exec "$SUPPORT/sign_tool" ask "$1" 2>"$SANDBOX/signer.err"; }
     # shellcheck disable=SC2153
     started+=("$SIGNER_PID")
-    exec {SIGNER_OUT}>&"${SIGNER[1]}" {SIGNER_IN}<&"${SIGNER[0]}"
+    local from=${SIGNER[0]} to=${SIGNER[1]}
+    exec {SIGNER_OUT}>&"$to" {SIGNER_IN}<&"$from"
+    exec {from}<&- {to}>&-
+    SIGNER_ID=$SIGNER_PID
     local line
     IFS= read -r -t 60 line <&"$SIGNER_IN" || line='no answer'
     [ "$line" = ready ] || { diag "$line"; return 1; }
@@ -362,7 +377,7 @@ signer_ask() {
     IFS= read -r -t 60 line <&"$SIGNER_IN" || line='no answer within 60 s'
     echo "$line"
 }
-signer_end() { exec {SIGNER_OUT}>&- {SIGNER_IN}<&-; wait "$SIGNER_PID" 2>/dev/null; }
+signer_end() { exec {SIGNER_OUT}>&- {SIGNER_IN}<&-; wait "$SIGNER_ID" 2>/dev/null; }
 
 # certificate KEY [NAME]: CSR signed by the key of that PEM reference (through kyok), certificate by the
 # test's CA: $SANDBOX/KEY.pem for $SANDBOX/KEY.key.
