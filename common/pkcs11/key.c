@@ -215,11 +215,15 @@ enum kyok_status kyok_group_key_defer(struct kyok_group *group,
                                       struct kyok_error *err)
 {
     struct kyok_group_key *fresh = NULL;
+    struct kyok_error ignored;
 
     if (key_new(group, reference, public_key, &fresh, err) != KYOK_OK) {
         kyok_group_key_free(fresh);
         return err->status;
     }
+    /* The first login may be a worker's, who may not read the source. */
+    if (group->config->pin_source != NULL)
+        (void)kyok_pin_source_keep(group->config->pin_source, &ignored);
     *key = fresh;
     return KYOK_OK;
 }

@@ -65,6 +65,7 @@ static enum kyok_status get_pin(struct kyok_group *group, const struct kyok_toke
                                 const char *text, struct kyok_secret **pin, struct kyok_error *err)
 {
     const char *source = pin_source(group, token);
+    struct kyok_error ignored;
 
     if (group->pin != NULL) {
         *pin = kyok_secret_copy(kyok_secret_bytes(group->pin));
@@ -74,7 +75,10 @@ static enum kyok_status get_pin(struct kyok_group *group, const struct kyok_toke
         kyok_fail(err, KYOK_PIN, text, "a login is needed and no PIN source is configured");
         return kyok_remedy(err, "set pin-source in [token %s]", group->config->name);
     }
-    return kyok_pin_source_read(source, pin, err);
+    KYOK_TRY(kyok_pin_source_read(source, pin, err));
+    /* For a worker of this process that may not read the source any more. */
+    (void)kyok_pin_source_keep(source, &ignored);
+    return KYOK_OK;
 }
 
 static enum kyok_status refused(struct kyok_group *group, const struct kyok_token *token,

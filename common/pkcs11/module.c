@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <time.h>
 
 #ifndef KYOK_MODULE_DIRECTORY
@@ -268,6 +269,14 @@ static CK_RV scan(struct kyok_module *module)
     return CKR_OK;
 }
 
+/* A worker that has dropped its privileges is the usual reason, and modules do not say so. */
+static enum kyok_status start_failed(struct kyok_module *module, CK_RV rv, struct kyok_error *err)
+{
+    kyok_rv_fail(err, rv, module->path, "C_Initialize failed");
+    return kyok_remedy(err, "check that user %u may read what the module reads; see its own log",
+                       (unsigned)geteuid());
+}
+
 static enum kyok_status start(struct kyok_module *module, struct kyok_error *err)
 {
     struct kyok_guard guard;
@@ -282,7 +291,7 @@ static enum kyok_status start(struct kyok_module *module, struct kyok_error *err
     module->ours = ours;
     pthread_cond_broadcast(&module->changed);
     pthread_mutex_unlock(&module->lock);
-    return rv == CKR_OK ? KYOK_OK : kyok_rv_fail(err, rv, module->path, "C_Initialize failed");
+    return rv == CKR_OK ? KYOK_OK : start_failed(module, rv, err);
 }
 
 static enum kyok_status scan_once(struct kyok_module *module, struct kyok_deadline deadline,

@@ -16,8 +16,8 @@ group hsm2
 both() { faulty hsm "$@"; faulty hsm2 "$@"; }
 
 ok '16 threads sign' "$SUPPORT/sign_tool" run 'pkcs11:token=test;object=ec' 16 20
-at_least 'the first member works' "$(faulty hsm count C_Sign)" 80
-at_least 'and the second' "$(faulty hsm2 count C_Sign)" 80
+at_least 'the first member works' "$(faulty hsm count C_Sign)" 20
+at_least 'and the second' "$(faulty hsm2 count C_Sign)" 20
 both reset
 both delay signs 1ms
 faulty hsm delay signs 10ms
