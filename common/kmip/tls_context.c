@@ -24,7 +24,6 @@ struct kyok_tls {
     atomic_uint references;
     OSSL_LIB_CTX *library;
     SSL_CTX *context;
-    struct kyok_kmip_nested nested; /* kyok's own provider, for a pkcs11: client key */
     struct file_mark marks[TLS_FILES];
     char identity[256];
 };
@@ -137,7 +136,7 @@ static enum kyok_status load_key(struct kyok_tls *tls, const struct kyok_kmip_co
                                  struct kyok_error *err)
 {
     if (key_is_reference(config))
-        return kyok_kmip_nested_use_key(&tls->nested, tls->context, config, err);
+        return kyok_kmip_nested_use_key(tls->library, tls->context, config, err);
     if (SSL_CTX_use_PrivateKey_file(tls->context, config->key, SSL_FILETYPE_PEM) == 1)
         return KYOK_OK;
     file_failed(config->key, "cannot read the client key", err);
@@ -149,9 +148,11 @@ static enum kyok_status load_identity(struct kyok_tls *tls, const struct kyok_km
                                       struct kyok_error *err)
 {
     SSL_CTX_set_default_passwd_cb(tls->context, no_passphrase);
+    KYOK_TRY(load_key(tls, config, err));
+    /* After the key: a certificate of another key then drops it, which the check below tells apart
+     * from one that cannot be read. */
     if (SSL_CTX_use_certificate_chain_file(tls->context, config->certificate) != 1)
         return file_failed(config->certificate, "cannot read the client certificate", err);
-    KYOK_TRY(load_key(tls, config, err));
     if (SSL_CTX_check_private_key(tls->context) != 1) {
         kyok_fail(err, KYOK_INVALID, config->certificate,
                   "the client certificate does not belong to the client key");
@@ -182,7 +183,7 @@ static enum kyok_status make_library(struct kyok_tls *tls, const struct kyok_kmi
     if (tls->library == NULL)
         return kyok_fail(err, KYOK_SYSTEM, config->name, "no memory for TLS");
     if (key_is_reference(config))
-        return kyok_kmip_nested_load(&tls->nested, tls->library, err);
+        return kyok_kmip_nested_load(tls->library, config, err);
     if (OSSL_PROVIDER_load(tls->library, "default") == NULL)
         return file_failed(config->name, "OpenSSL's default provider does not load", err);
     return KYOK_OK;
@@ -235,7 +236,6 @@ void kyok_tls_free(struct kyok_tls *tls)
     if (tls == NULL || atomic_fetch_sub(&tls->references, 1) != 1)
         return;
     SSL_CTX_free(tls->context);
-    kyok_kmip_nested_unload(&tls->nested);
     OSSL_LIB_CTX_free(tls->library);
     free(tls);
 }

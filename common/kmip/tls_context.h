@@ -8,18 +8,13 @@
 
 #include <stdatomic.h>
 
-/* The library context's copy of kyok's provider, for a client key that is a pkcs11: reference. */
-struct kyok_kmip_nested {
-    OSSL_LIB_CTX *library;
-};
-
-/* Loads default and, by its path beside libkyok, kyok's provider with kmip: references disabled. */
-enum kyok_status kyok_kmip_nested_load(struct kyok_kmip_nested *nested, OSSL_LIB_CTX *library,
+/* For a client key that is a pkcs11: reference (tls_nested.c). Loads default and kyok's provider,
+ * the latter with kmip: references disabled. */
+enum kyok_status kyok_kmip_nested_load(OSSL_LIB_CTX *library, const struct kyok_kmip_config *config,
                                        struct kyok_error *err);
-enum kyok_status kyok_kmip_nested_use_key(struct kyok_kmip_nested *nested, SSL_CTX *context,
+enum kyok_status kyok_kmip_nested_use_key(OSSL_LIB_CTX *library, SSL_CTX *context,
                                           const struct kyok_kmip_config *config,
                                           struct kyok_error *err);
-void kyok_kmip_nested_unload(struct kyok_kmip_nested *nested);
 
 SSL *kyok_tls_session_new(struct kyok_tls *tls);
 

@@ -111,11 +111,17 @@ static const struct explanation *find(const struct explanation *table, size_t co
     return NULL;
 }
 
+/* A provider's own words, where it gave some, say more than its reason does. */
 const char *kyok_tls_queue_text(char *text, size_t size)
 {
-    unsigned long code = ERR_peek_last_error();
+    const char *data = NULL;
+    int flags = 0;
+    unsigned long code = ERR_peek_last_error_data(&data, &flags);
     const char *reason = code == 0 ? NULL : ERR_reason_error_string(code);
 
+    if (code != 0 && ERR_GET_LIB(code) != ERR_LIB_SSL && (flags & ERR_TXT_STRING) != 0 &&
+        data != NULL && data[0] != '\0')
+        reason = data;
     snprintf(text, size, "%s", reason != NULL ? reason : "no reason given");
     return text;
 }

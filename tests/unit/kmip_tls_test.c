@@ -360,7 +360,7 @@ static void mismatched_key(void **state)
     free(config.key);
     config.key = path("bob.key");
     assert_int_equal(kyok_tls_new(&config, &tls, &err), KYOK_INVALID);
-    assert_non_null(strstr(err.what, "client key"));
+    assert_non_null(strstr(err.what, "does not belong to the client key"));
     free_config(&config);
 }
 
