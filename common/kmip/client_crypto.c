@@ -179,61 +179,82 @@ static enum kyok_status no_data(struct kyok_kmip_client *client, struct kyok_err
                             "that signs digested data (KMIP 1.4)");
 }
 
-static enum kyok_status sign_digest(struct kyok_kmip_client *client,
-                                    struct kyok_kmip_request_item *item,
-                                    const struct kyok_sign_request *request,
-                                    struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
-                                    struct kyok_error *err)
+/* In which forms a signature may be asked for, best first: the digest rather than the data, with
+ * the parameters that 1.4 brought rather than without (PyKMIP knows neither at any version). */
+static const struct sign_form {
+    bool digest, older;
+} forms[] = {{true, false}, {true, true}, {false, false}, {false, true}};
+
+static bool form_applies(const struct sign_form *form, const struct kyok_sign_request *request,
+                         const size_t digests[3])
 {
-    item->payload.sign.digested_data = request->digest;
-    item->payload.sign.data = kyok_bytes(NULL, 0);
-    enum kyok_status status = kyok_kmip_call(client, item, deadline, reply, err);
+    if (form->older && request->scheme != KYOK_SIGN_RSA_PSS)
+        return false; /* the others have no such parameters */
+    if (!form->digest)
+        return request->data.size != 0;
+    return request->digest.size != 0 &&
+           (digests[KYOK_KMIP_NO_DIGESTS] == 0 || request->data.size == 0);
+}
+
+static enum kyok_status sign_in_form(struct kyok_kmip_client *client, const struct sign_form *form,
+                                     struct kyok_bytes identifier,
+                                     const struct kyok_sign_request *request,
+                                     struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
+                                     struct kyok_error *err)
+{
+    struct kyok_kmip_cryptographic_parameters parameters = {0};
+    struct kyok_kmip_request_item item = {
+        .operation = KYOK_KMIP_OPERATION_SIGN,
+        .payload.sign = {.unique_identifier = identifier, .parameters = &parameters}};
+
+    KYOK_TRY(sign_parameters(client, request, &parameters, err));
+    if (form->older)
+        forget_1_4(&parameters);
+    if (form->digest)
+        item.payload.sign.digested_data = request->digest;
+    else
+        item.payload.sign.data = request->data;
+    return kyok_kmip_call(client, &item, deadline, reply, err);
+}
+
+/* The server, or its version, has no such form: another may do. */
+static bool form_is_refused(enum kyok_status status, const struct kyok_kmip_reply *reply)
+{
+    return status != KYOK_OK &&
+           (refuses_digest(reply) || (status == KYOK_UNSUPPORTED && reply->item == NULL));
+}
+
+static void learn_from(struct kyok_kmip_client *client, const struct sign_form *form,
+                       const struct kyok_sign_request *request, enum kyok_status status,
+                       const struct kyok_kmip_reply *reply)
+{
+    if (!form->digest)
+        return;
     if (status == KYOK_OK)
         learn(client, reply->endpoint, KYOK_KMIP_DIGESTS);
-    else if (refuses_digest(reply))
+    else if (form_is_refused(status, reply) &&
+             (form->older || request->scheme != KYOK_SIGN_RSA_PSS))
         learn(client, reply->endpoint, KYOK_KMIP_NO_DIGESTS);
-    return status;
 }
 
-static enum kyok_status sign_data(struct kyok_kmip_client *client,
-                                  struct kyok_kmip_request_item *item,
-                                  const struct kyok_sign_request *request,
-                                  struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
-                                  struct kyok_error *err)
+static enum kyok_status sign_somehow(struct kyok_kmip_client *client, struct kyok_bytes identifier,
+                                     const struct kyok_sign_request *request,
+                                     struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
+                                     struct kyok_error *err)
 {
-    struct kyok_kmip_cryptographic_parameters older = *item->payload.sign.parameters;
+    enum kyok_status status = KYOK_UNSUPPORTED;
+    size_t digests[3];
+    bool refused = true;
 
-    item->payload.sign.digested_data = kyok_bytes(NULL, 0);
-    item->payload.sign.data = request->data;
-    enum kyok_status status = kyok_kmip_call(client, item, deadline, reply, err);
-    if (status != KYOK_UNSUPPORTED || reply->item != NULL)
-        return status;
-    forget_1_4(&older); /* could not be written for that version */
-    item->payload.sign.parameters = &older;
-    return kyok_kmip_call(client, item, deadline, reply, err);
-}
-
-static enum kyok_status sign_either(struct kyok_kmip_client *client,
-                                    struct kyok_kmip_request_item *item,
-                                    const struct kyok_sign_request *request,
-                                    struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
-                                    struct kyok_error *err)
-{
-    bool has_data = request->data.size != 0;
-    size_t count[3];
-
-    count_digests(client, count);
-    bool try_digest = request->digest.size != 0 && !(has_data && count[KYOK_KMIP_NO_DIGESTS] != 0);
-    if (try_digest) {
-        enum kyok_status status = sign_digest(client, item, request, deadline, reply, err);
-        bool impossible = (status == KYOK_UNSUPPORTED && reply->item == NULL) ||
-                          (status != KYOK_OK && refuses_digest(reply));
-        if (!impossible)
-            return status;
-        if (!has_data)
-            return no_data(client, err);
+    count_digests(client, digests);
+    for (size_t i = 0; refused && i < sizeof forms / sizeof *forms; i++) {
+        if (!form_applies(&forms[i], request, digests))
+            continue;
+        status = sign_in_form(client, &forms[i], identifier, request, deadline, reply, err);
+        learn_from(client, &forms[i], request, status, reply);
+        refused = form_is_refused(status, reply);
     }
-    return sign_data(client, item, request, deadline, reply, err);
+    return refused && request->data.size == 0 ? no_data(client, err) : status;
 }
 
 enum kyok_status kyok_kmip_sign(struct kyok_kmip_client *client, struct kyok_bytes identifier,
@@ -242,12 +263,9 @@ enum kyok_status kyok_kmip_sign(struct kyok_kmip_client *client, struct kyok_byt
                                 struct kyok_error *err)
 {
     struct kyok_kmip_cryptographic_parameters parameters = {0};
-    struct kyok_kmip_request_item item = {
-        .operation = KYOK_KMIP_OPERATION_SIGN,
-        .payload.sign = {.unique_identifier = identifier, .parameters = &parameters}};
 
-    KYOK_TRY(sign_parameters(client, request, &parameters, err));
-    KYOK_TRY(sign_either(client, &item, request, deadline, reply, err));
+    KYOK_TRY(sign_parameters(client, request, &parameters, err)); /* what KMIP has no words for */
+    KYOK_TRY(sign_somehow(client, identifier, request, deadline, reply, err));
     if (reply->item->payload.sign.signature.size == 0)
         return kyok_fail(err, KYOK_FAULT, reply->endpoint, "Sign: the server sent no signature");
     return KYOK_OK;
