@@ -42,6 +42,10 @@ static const struct row typed[] = {
      "private keys as PEM references"},
     {OSSL_OP_ENCODER, NULL, ",output=der,structure=PrivateKeyInfo", kp_encoder_der,
      "private keys as references"},
+    {OSSL_OP_ENCODER, NULL, ",output=pem,structure=SubjectPublicKeyInfo", kp_encoder_public_pem,
+     "public halves"},
+    {OSSL_OP_ENCODER, NULL, ",output=der,structure=SubjectPublicKeyInfo", kp_encoder_public_der,
+     "public halves"},
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define LARGEST_TABLE (COUNT(typed) * 8 + COUNT(fixed) + 8)

@@ -184,8 +184,7 @@ static int decrypt(void *data, unsigned char *out, size_t *outlen, size_t outsiz
     return 1;
 }
 
-/* --- parameters
- * --------------------------------------------------------------------------------------- */
+/* --- parameters ------------------------------------------------------------------------------ */
 
 static const struct {
     const char *name;

@@ -2,7 +2,9 @@
 /* What the PEM and the DER decoder share. */
 #include "openssl-provider/keymgmt.h"
 
+#include <openssl/err.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,4 +55,46 @@ enum kyok_origin kp_origin(BIO *in)
         (status.st_mode & S_IWOTH) != 0 || (status.st_uid != 0 && status.st_uid != geteuid()))
         return KYOK_FROM_DATA;
     return KYOK_FROM_CONFIGURATION;
+}
+
+/* --- failures -------------------------------------------------------------------------------- */
+
+static struct failure {
+    unsigned long code;
+    char text[1024];
+} * failure(void)
+{
+    static _Thread_local struct failure last;
+
+    return &last;
+}
+
+void kp_failure_forget(void)
+{
+    failure()->code = 0;
+}
+
+void kp_failure_note(void)
+{
+    const char *text = NULL;
+    int flags = 0;
+
+    failure()->code = ERR_peek_last_error_all(NULL, NULL, NULL, &text, &flags);
+    OPENSSL_strlcpy(failure()->text, (flags & ERR_TXT_STRING) != 0 ? text : "",
+                    sizeof(failure()->text));
+}
+
+bool kp_failure_tell(const struct kp_provider *provider)
+{
+    unsigned long code = failure()->code;
+    const char *text = NULL;
+    int flags = 0;
+
+    if (code == 0)
+        return false;
+    failure()->code = 0;
+    if (ERR_peek_last_error_all(NULL, NULL, NULL, &text, &flags) != code || text == NULL ||
+        strcmp(text, failure()->text) != 0)
+        kp_raise(provider, (unsigned)ERR_GET_REASON(code), "%s", failure()->text);
+    return true;
 }

@@ -155,7 +155,12 @@ static int decode(void *ctx, OSSL_CORE_BIO *core, int selection, OSSL_CALLBACK *
     if (!candidate)
         return 1;
     key = open_key(provider, kyok_buffer_bytes(&der), origin);
-    return key != NULL && hand_over(key, callback, argument);
+    if (key == NULL) {
+        kp_failure_note();
+        return 0;
+    }
+    kp_failure_forget();
+    return hand_over(key, callback, argument);
 }
 
 const OSSL_DISPATCH kp_decoder_der[] = {

@@ -81,9 +81,10 @@ static int pass_on(struct kp_provider *provider, struct kyok_bytes reference,
     params[2] = OSSL_PARAM_construct_octet_string(
         OSSL_OBJECT_PARAM_DATA, (void *)(uintptr_t)reference.data, reference.size);
     params[3] = OSSL_PARAM_construct_end();
+    kp_failure_forget();
     ok = callback(params, argument);
     OPENSSL_free(wrapped);
-    return ok;
+    return !kp_failure_tell(provider) && ok;
 }
 
 static int decode_block(struct kp_provider *provider, const char *label, struct kyok_bytes der,

@@ -8,6 +8,7 @@
 #include <openssl/encoder.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
+#include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <string.h>
 #include <strings.h>
@@ -63,8 +64,7 @@ static int private_only(void *provctx, int selection)
     return (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0;
 }
 
-/* --- references --------------------------------------------------------------------------------
- */
+/* --- references ------------------------------------------------------------------------------ */
 
 /* The third member: always for kmip:, whose servers are slow to ask, else when the section says. */
 static bool public_half(const struct kp_key *key, uint8_t **spki, struct kyok_bytes *half)
@@ -153,8 +153,45 @@ static int encode_der(void *ctx, OSSL_CORE_BIO *out, const void *key, const OSSL
     return abstract == NULL && encode(ctx, out, key, false, selection, passphrase, argument);
 }
 
-/* --- text
- * ------------------------------------------------------------------------------------------ */
+/* --- public halves ----------------------------------------------------------------------- */
+
+/* The default provider's own encoder gets the public half by export; this one is for when
+ * pkcs11-module-allow-export forbids that. */
+static int encode_public(const struct kp_encoder *ctx, OSSL_CORE_BIO *core,
+                         const struct kp_key *key, bool pem)
+{
+    BIO *out;
+    int ok;
+
+    if (key == NULL || key->host == NULL)
+        return 0;
+    out = BIO_new_from_core_bio(ctx->provider->host, core);
+    if (out == NULL)
+        return 0;
+    ok = pem ? PEM_write_bio_PUBKEY(out, key->host) : i2d_PUBKEY_bio(out, key->host);
+    BIO_free(out);
+    return ok == 1;
+}
+
+static int public_pem(void *ctx, OSSL_CORE_BIO *out, const void *key, const OSSL_PARAM abstract[],
+                      int selection, OSSL_PASSPHRASE_CALLBACK *passphrase, void *argument)
+{
+    (void)passphrase;
+    (void)argument;
+    return abstract == NULL && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0 &&
+           encode_public(ctx, out, key, true);
+}
+
+static int public_der(void *ctx, OSSL_CORE_BIO *out, const void *key, const OSSL_PARAM abstract[],
+                      int selection, OSSL_PASSPHRASE_CALLBACK *passphrase, void *argument)
+{
+    (void)passphrase;
+    (void)argument;
+    return abstract == NULL && (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0 &&
+           encode_public(ctx, out, key, false);
+}
+
+/* --- text ------------------------------------------------------------------------------------ */
 
 static int print_token(const struct kp_key *key, BIO *out)
 {
@@ -220,6 +257,13 @@ static void *import_object(void *ctx, int selection, const OSSL_PARAM params[])
             KP_FUNCTION(OSSL_FUNC_ENCODER_ENCODE, function), KP_END,                               \
     }
 
+static int public_only(void *provctx, int selection)
+{
+    (void)provctx;
+    return (selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0 &&
+           (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) == 0;
+}
+
 static int any_selection(void *provctx, int selection)
 {
     (void)provctx;
@@ -229,4 +273,6 @@ static int any_selection(void *provctx, int selection)
 
 const OSSL_DISPATCH kp_encoder_pem[] = ENCODER_TABLE(encode_pem, private_only);
 const OSSL_DISPATCH kp_encoder_der[] = ENCODER_TABLE(encode_der, private_only);
+const OSSL_DISPATCH kp_encoder_public_pem[] = ENCODER_TABLE(public_pem, public_only);
+const OSSL_DISPATCH kp_encoder_public_der[] = ENCODER_TABLE(public_der, public_only);
 const OSSL_DISPATCH kp_encoder_text[] = ENCODER_TABLE(encode_text, any_selection);

@@ -168,8 +168,7 @@ static int derive(void *data, unsigned char *out, size_t *outlen, size_t outsize
     return 1;
 }
 
-/* --- parameters
- * ------------------------------------------------------------------------------------------ */
+/* --- parameters ------------------------------------------------------------------------------ */
 
 static int set_kdf(struct kp_exchange *ctx, const OSSL_PARAM *p)
 {

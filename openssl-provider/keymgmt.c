@@ -155,8 +155,7 @@ int kp_keymgmt_export(void *data, int selection, OSSL_CALLBACK *callback, void *
     return EVP_PKEY_export(key->host, selection, callback, argument);
 }
 
-/* --- parameters
- * ------------------------------------------------------------------------------------ */
+/* --- parameters ------------------------------------------------------------------------------ */
 
 static const char *curve_name(unsigned bits)
 {

@@ -244,8 +244,7 @@ void kp_settings_free(struct kp_settings *settings)
     kyok_secret_free(settings->pin);
 }
 
-/* --- the context
- * ---------------------------------------------------------------------------------- */
+/* --- the context ----------------------------------------------------------------------------- */
 
 static enum kyok_status add_module(struct kp_provider *provider, struct kyok_config *config,
                                    struct kyok_error *err)
@@ -259,6 +258,7 @@ static enum kyok_status add_module(struct kp_provider *provider, struct kyok_con
                                       .uris = uris,
                                       .uri_count = 1,
                                       .pin_source = settings->pin_source,
+                                      .pin = settings->pin,
                                       .timeout_ms = KYOK_DEFAULT_TIMEOUT_MS,
                                       .init_args = settings->init_args};
 

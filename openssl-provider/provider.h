@@ -17,8 +17,8 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 
-/* Activated under this name, the provider has no kmip: references: common/kmip does so for the client
- * keys of its own connections. */
+/* Activated under this name, the provider has no kmip: references: common/kmip does so for the
+ * client keys of its own connections. */
 #define KP_NESTED_NAME "kyok-nested"
 
 #define KP_HASHES (KYOK_HASH_SHA3_512 + 1)
@@ -28,7 +28,7 @@
 #define KP_STRUCTURE "kyok-key-reference"
 #define KP_NONCE_SIZE 32
 
-/* --- params.c: what openssl.cnf says in the provider's section -------------------------------- */
+/* --- params.c: what openssl.cnf says in the provider's section ------------------------------- */
 
 enum kp_login { KP_LOGIN_AUTO, KP_LOGIN_ALWAYS, KP_LOGIN_NEVER };
 
@@ -78,8 +78,7 @@ void kp_settings_free(struct kp_settings *settings);
  * never touches a key, and may not be allowed to read the file). NULL: raised. */
 struct kyok_context *kp_context(struct kp_provider *provider);
 
-/* --- error.c -----------------------------------------------------------------------------------
- */
+/* --- error.c --------------------------------------------------------------------------------- */
 
 /* Reasons: kyok_status's values, then these. */
 enum kp_reason {
@@ -103,8 +102,7 @@ void kp_raise_error_at(const struct kp_provider *provider, const char *file, int
                        const char *function, const struct kyok_error *err);
 #define kp_raise_error(provider, err) kp_raise_error_at(provider, __FILE__, __LINE__, __func__, err)
 
-/* --- host.c: the default provider, through the provider's own library context -------------------
- */
+/* --- host.c: the default provider, through the provider's own library context ---------------- */
 
 /* Borrowed from the provider; NULL: raised. */
 EVP_MD *kp_digest(struct kp_provider *provider, enum kyok_hash hash);
@@ -114,8 +112,7 @@ EVP_PKEY *kp_host_public(struct kp_provider *provider, struct kyok_bytes spki);
  * others; else raises the message that names it. */
 bool kp_default_present(const struct kp_provider *provider);
 
-/* --- object.c: what OpenSSL holds as key data
- * ----------------------------------------------------- */
+/* --- object.c: what OpenSSL holds as key data ------------------------------------------------ */
 
 struct kp_type {
     const char *names; /* for OSSL_ALGORITHM */
@@ -153,8 +150,7 @@ void kp_key_free(void *key);
 bool kp_key_is_token(const struct kp_key *key);
 unsigned kp_key_bits(const struct kp_key *key);
 
-/* --- token.c: calls to the key layer; 1, or 0 and raised
- * ------------------------------------------ */
+/* --- token.c: calls to the key layer; 1, or 0 and raised ------------------------------------- */
 
 struct kyok_reference *kp_reference(struct kp_provider *provider, const char *text,
                                     enum kyok_origin origin);
@@ -176,15 +172,13 @@ int kp_token_list(struct kp_provider *provider, const struct kyok_reference *ref
                   kyok_key_visitor *visit, void *caller);
 int kp_token_random(struct kp_provider *provider, uint8_t *data, size_t size);
 
-/* --- algorithm_id.c
- * ---------------------------------------------------------------------------------- */
+/* --- algorithm_id.c -------------------------------------------------------------------------- */
 
 /* DER AlgorithmIdentifier, as get_ctx_params hands it to X.509 and CMS; p->return_size set. */
 int kp_algorithm_id(OSSL_PARAM *p, const EVP_MD *md, const char *key_name);
 int kp_algorithm_id_pss(OSSL_PARAM *p, const EVP_MD *md, const EVP_MD *mgf1, int salt);
 
-/* --- dispatch tables
- * ----------------------------------------------------------------------------------- */
+/* --- dispatch tables ------------------------------------------------------------------------- */
 
 extern const OSSL_DISPATCH kp_signature_rsa[], kp_signature_ecdsa[], kp_signature_ed25519[],
     kp_signature_ed448[];
@@ -194,15 +188,20 @@ extern const OSSL_DISPATCH kp_rand[];
 extern const OSSL_DISPATCH kp_store[];
 extern const OSSL_DISPATCH kp_decoder_pem[], kp_decoder_der[];
 extern const OSSL_DISPATCH kp_encoder_pem[], kp_encoder_der[], kp_encoder_text[];
+extern const OSSL_DISPATCH kp_encoder_public_pem[], kp_encoder_public_der[];
 
-/* --- decoder.c: what both decoders share ---------------------------------------------------------
- */
+/* --- decoder.c: what both decoders share ----------------------------------------------------- */
 
 void *kp_decoder_new(void *provctx);
 void kp_decoder_free(void *ctx);
 int kp_decoder_does_selection(void *provctx, int selection);
 int kp_decoder_export(void *ctx, const void *reference, size_t size, OSSL_CALLBACK *callback,
                       void *argument);
+/* Why a reference could not be opened. OSSL_STORE's file loader discards the errors of the decoders
+ * that it calls; the PEM decoder, which called the loader, tells them again. */
+void kp_failure_forget(void);
+void kp_failure_note(void);                               /* the last error in the queue */
+bool kp_failure_tell(const struct kp_provider *provider); /* false: there was none */
 /* May a reference that is read from this BIO name modules and PIN sources? Only one in a file that
  * belongs to root or the caller; anything else (memory, a pipe) may be whatever someone sent. */
 enum kyok_origin kp_origin(BIO *in);

@@ -90,8 +90,7 @@ void *kp_signature_dup(void *data)
     return NULL;
 }
 
-/* --- binding -------------------------------------------------------------------------------------
- */
+/* --- binding --------------------------------------------------------------------------------- */
 
 /* Takes a new key, or keeps the one of the last use. */
 static int take_key(struct kp_signature *ctx, struct kp_key *key)
@@ -175,8 +174,7 @@ int kp_signature_set_digest(struct kp_signature *ctx, const char *name)
     return 0;
 }
 
-/* --- signing -------------------------------------------------------------------------------------
- */
+/* --- signing --------------------------------------------------------------------------------- */
 
 int kp_signature_room(const struct kp_signature *ctx, const uint8_t *sig, size_t *siglen,
                       size_t sigsize, bool *done)
@@ -321,8 +319,7 @@ int kp_digest_sign(void *data, unsigned char *sig, size_t *siglen, size_t sigsiz
                        sigsize);
 }
 
-/* --- verifying: always the default provider, on the public half ---------------------------------
- */
+/* --- verifying: always the default provider, on the public half ------------------------------ */
 
 int kp_verify_init(void *data, void *key, const OSSL_PARAM params[])
 {
@@ -378,8 +375,7 @@ int kp_digest_verify(void *data, const unsigned char *sig, size_t siglen, const 
     return EVP_DigestVerify(ctx->soft_digest, sig, siglen, tbs, tbslen) == 1;
 }
 
-/* --- parameters
- * ------------------------------------------------------------------------------------ */
+/* --- parameters ------------------------------------------------------------------------------ */
 
 int kp_signature_get_params(void *data, OSSL_PARAM params[])
 {

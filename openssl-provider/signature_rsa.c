@@ -145,8 +145,7 @@ static int rsa_sign(struct kp_signature *ctx, const struct kyok_sign_request *in
     return kp_token_sign(ctx->key, &request, sig, siglen, sigsize);
 }
 
-/* --- keys restricted to PSS
- * ------------------------------------------------------------------------ */
+/* --- keys restricted to PSS ------------------------------------------------------------------ */
 
 static bool host_text(const struct kp_key *key, const char *name, char *text, size_t size)
 {
@@ -176,8 +175,7 @@ static int rsa_bind(struct kp_signature *ctx)
     return kp_signature_set_digest(ctx, digest);
 }
 
-/* --- parameters
- * -------------------------------------------------------------------------------------- */
+/* --- parameters ------------------------------------------------------------------------------ */
 
 static int set_digest(struct kp_signature *ctx, const OSSL_PARAM *p)
 {

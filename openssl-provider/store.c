@@ -88,8 +88,7 @@ static int set_params(void *data, const OSSL_PARAM params[])
     return kp_search_set_params(&ctx->search, params);
 }
 
-/* --- listing
- * -------------------------------------------------------------------------------------- */
+/* --- listing --------------------------------------------------------------------------------- */
 
 /* Is this among what the program expects? A private key stands for its public half too. */
 static bool expected(const struct kp_store *ctx, enum kyok_object_type kind)
@@ -189,8 +188,7 @@ static bool names_object(const struct kyok_reference *reference)
            reference->name != NULL;
 }
 
-/* --- handing over
- * ------------------------------------------------------------------------------------ */
+/* --- handing over ---------------------------------------------------------------------------- */
 
 static int give_private(struct kp_store *ctx, const struct kyok_reference *reference,
                         OSSL_CALLBACK *callback, void *argument)

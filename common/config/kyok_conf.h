@@ -25,9 +25,10 @@ struct kyok_token_config { /* [token NAME] */
     char *module; /* path; NULL: p11-kit's configured modules are searched */
     char **uris;  /* pkcs11: URIs; each token that one of them matches is a member */
     size_t uri_count;
-    char *pin_source;    /* NULL: none */
-    unsigned sessions;   /* most sessions per member; 0: the token's own limit */
-    unsigned timeout_ms; /* "timeout", seconds or with unit ms/s in the file */
+    char *pin_source;        /* NULL: none */
+    struct kyok_secret *pin; /* the PIN itself: pkcs11-module-token-pin alone, never in the file */
+    unsigned sessions;       /* most sessions per member; 0: the token's own limit */
+    unsigned timeout_ms;     /* "timeout", seconds or with unit ms/s in the file */
     enum kyok_require require;
     bool isolate;
     char *init_args; /* C_Initialize pReserved (pkcs11-module-init-args); NULL usually */

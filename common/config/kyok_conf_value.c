@@ -87,6 +87,7 @@ static void clear_token(struct kyok_token_config *token)
     free(token->module);
     free_list(token->uris, token->uri_count);
     free(token->pin_source);
+    kyok_secret_free(token->pin);
     free(token->init_args);
 }
 
@@ -133,7 +134,9 @@ static bool copy_token_texts(struct kyok_token_config *copy, const struct kyok_t
     bool done = copy_text(&copy->name, token->name) && copy_text(&copy->where, token->where) &&
                 copy_text(&copy->module, token->module) &&
                 copy_text(&copy->pin_source, token->pin_source) &&
-                copy_text(&copy->init_args, token->init_args);
+                copy_text(&copy->init_args, token->init_args) &&
+                (token->pin == NULL ||
+                 (copy->pin = kyok_secret_copy(kyok_secret_bytes(token->pin))) != NULL);
     for (size_t i = 0; done && i < token->uri_count; i++) {
         char **uri = kyok_conf_add_text(&copy->uris, &copy->uri_count);
         done = uri != NULL && copy_text(uri, token->uris[i]);

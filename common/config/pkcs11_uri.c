@@ -360,5 +360,10 @@ enum kyok_status kyok_pkcs11_uri_parse(const struct kyok_uri *uri, struct kyok_b
     uri->reference->text = kyok_text_copy(kyok_buffer_bytes(&parse.stripped));
     if (uri->reference->text == NULL)
         return kyok_text_no_memory(uri->err);
-    return decode(uri, uri->reference->text);
+    KYOK_TRY(decode(uri, uri->reference->text));
+    /* RFC 7512 2.4: such a URI should be refused as invalid. */
+    if (uri->reference->pin_value != NULL && uri->reference->pin_source != NULL)
+        return kyok_fail(uri->err, KYOK_INVALID, uri->reference->text,
+                         "both pin-value and pin-source are given");
+    return KYOK_OK;
 }

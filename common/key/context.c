@@ -223,7 +223,7 @@ static enum kyok_status with_pin(struct kyok_context *context,
                                  const struct kyok_token_config *token,
                                  struct kyok_custodian **custodian, struct kyok_error *err)
 {
-    if (token->pin_source != NULL ||
+    if (token->pin_source != NULL || token->pin != NULL ||
         (reference->pin_source == NULL && reference->pin_value == NULL))
         return KYOK_OK;
     return adhoc_custodian(context, token->module, reference, token, custodian, err);

@@ -39,6 +39,11 @@ enum kyok_status kyok_group_new(const struct kyok_token_config *config, struct k
     }
     fresh->config = config;
     fresh->pin = pin;
+    if (pin == NULL && config->pin != NULL &&
+        (fresh->pin = kyok_secret_copy(kyok_secret_bytes(config->pin))) == NULL) {
+        kyok_group_free(fresh);
+        return kyok_fail(err, KYOK_SYSTEM, config->name, "no memory");
+    }
     fresh->serial = atomic_fetch_add(&last_serial, 1) + 1;
     if (parse_uris(fresh, err) != KYOK_OK) {
         kyok_group_free(fresh);

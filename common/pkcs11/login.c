@@ -19,7 +19,8 @@ static const char *source_text(const struct kyok_group *group, const struct kyok
     const char *source = pin_source(group, token);
 
     if (group->pin != NULL)
-        return "the reference's pin-value";
+        return group->config->pin != NULL ? "pkcs11-module-token-pin in openssl.cnf"
+                                          : "the reference's pin-value";
     return source == NULL ? "no PIN source" : source;
 }
 

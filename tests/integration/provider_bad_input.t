@@ -1,0 +1,151 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What is wrong is told once, by name, with what to do; nothing crashes and nothing is guessed.
+. "$(dirname "$0")/../support/lib.sh"
+need openssl softhsm2-util
+. "$TESTS/support/provider.sh"
+hsm_new ec || { fail 'token'; done_testing; }
+generate EC ec256 group:P-256 || { fail 'key'; done_testing; }
+token_key soft test twin 51 EC:prime256v1
+token_key soft test twin 52 EC:prime256v1
+echo data >data
+load() { openssl pkey -in "$1" -noout; }
+
+# --- references
+while read -r uri regex; do
+    refused "$uri" any "$regex" load "$uri"
+done <<'TABLE'
+pkcs11:token=test;object=none no.such.key|not.found
+pkcs11:token=none;object=ec256 present|not.found|no.token
+pkcs11:token=test;objekt=ec256 objekt
+pkcs11:token=test;object=ec256;object=ec256 object
+pkcs11:token=test;object=%zz %zz|percent|escape|encod
+pkcs11:token=test;object=a%00b NUL
+pkcs11:token=test;id=%5 percent|escape|encod|hex|%5
+pkcs11:token=test;object=ec256;type=spoon spoon|type
+pkcs11:token=test;object=ec256?pin-value=1234&pin-source=file:/x pin
+pkcs11:object pkcs11:object
+pkcs11:token=test;slot-id=x slot-id
+pkcs11:token=test;object=ec256?module-path=relative.so module|path
+pkcs11:token=test;object=ec256?module-path=/nonexistent.so nonexistent
+pkcs11:token=test;object=ec256?kyok-group=none none
+kmip://nowhere/1 nowhere
+kmip: kmip
+TABLE
+refused 'a module path that is no PKCS#11 module' any 'C_GetFunctionList|no PKCS|module' load "pkcs11:token=test;object=ec256?module-path=$(ls /usr/lib/*/libz.so.1 /lib/*/libz.so.1 2>/dev/null | head -1)"
+refused 'two keys for one reference' any 'several|ambig|more than one|2 keys|two' load 'pkcs11:token=test;object=twin'
+is 'and each of them by its id' "$(for id in 51 52; do openssl pkey -in "pkcs11:token=test;object=twin;id=%$id" -pubout | sha256sum; done | sort -u | wc -l)" 2
+refused 'a long reference is refused' any 'kyok|long|File name too long' load "pkcs11:token=test;object=$(head -c 100000 /dev/zero | tr '\0' a)"
+
+# --- PEM references
+pem() { # LABEL FIRST URI: writes bad.pem
+    perl -e 'my ($label, $first, $uri) = @ARGV; use MIME::Base64;
+        sub tlv { my ($t, $v) = @_; my $n = length $v;
+            chr($t) . ($n < 128 ? chr $n : $n < 256 ? "\x81" . chr $n : "\x82" . pack("n", $n)) . $v }
+        print "-----BEGIN $label-----\n", encode_base64(tlv(0x30, tlv(0x1a, $first) . tlv(0x0c, $uri))), "-----END $label-----\n"' "$@" >bad.pem
+}
+URI='PKCS#11 PROVIDER URI'
+FIRST='PKCS#11 Provider URI v1.0'
+pem "$URI" "$FIRST" 'pkcs11:token=test;object=ec256'
+ok 'a reference made by hand is read' load bad.pem
+pem "$URI" 'PKCS#11 Provider URI v9.9' 'pkcs11:token=test;object=ec256'
+refused 'another version is refused' any 'kyok.*(version|v1|first|form)' load bad.pem
+pem "$URI" "$FIRST" 'http://example.org/'
+refused 'another scheme is refused' any 'kyok' load bad.pem
+pem "$URI" "$FIRST" 'pkcs11:token=test;object=none'
+refused 'a key that is not there' any 'no such key|not found' load bad.pem
+is 'is told once' "$(load bad.pem 2>&1 | grep -c 'no such key')" 1
+pem "$URI" "$FIRST" ''
+refused 'an empty URI' any 'kyok' load bad.pem
+pem "$URI" "$FIRST" "pkcs11:token=test;object=$(head -c 40000 /dev/zero | tr '\0' a)"
+refused 'a very long URI' any 'kyok' load bad.pem
+printf -- '-----BEGIN %s-----\nAAAA\n-----END %s-----\n' "$URI" "$URI" >bad.pem
+refused 'no DER' any 'kyok' load bad.pem
+printf -- '-----BEGIN %s-----\n!!!!\n-----END %s-----\n' "$URI" "$URI" >bad.pem
+refused 'no base64' any '[Bb]ad base64|PEM|not read|kyok' load bad.pem
+printf -- '-----BEGIN %s-----\nMEAaGVBL\n' "$URI" >bad.pem
+refused 'no end' any '.' load bad.pem
+head -c 5000 /dev/urandom >noise
+refused 'noise' any '.' load noise
+openssl pkey -in ec256.ref -outform DER -out ec256.der
+size=$(stat -c %s ec256.der)
+crashed=0
+for ((cut = 0; cut < size; cut++)); do
+    head -c $cut ec256.der >cut.der
+    openssl pkey -inform DER -in cut.der -noout >/dev/null 2>&1
+    status=$?
+    { [ $status -ne 0 ] && [ $status -lt 124 ]; } || crashed=$((crashed + 1))
+done
+is "each of $size truncations is refused" $crashed 0
+
+# --- who may name modules and PIN sources: PEM files of root or the caller, not whoever's bytes
+pem "$URI" "$FIRST" "pkcs11:token=test;object=ec256?pin-source=file:$SANDBOX/pin"
+ok 'a PIN source in an own file' load bad.pem
+refused 'not out of a pipe' any 'pin-source|data' sh -c 'cat bad.pem | openssl pkey -noout'
+chmod 666 bad.pem
+refused 'not out of a file that anyone may write' any 'pin-source|data' load bad.pem
+chmod 600 bad.pem
+if [ "$(id -u)" = 0 ]; then
+    chown 12345 bad.pem
+    refused "not out of another user's file" any 'pin-source|data' load bad.pem
+else
+    skip 'not root'
+fi
+pem "$URI" "$FIRST" 'pkcs11:token=test;object=ec256'
+ok 'but a reference that only selects may come out of a pipe' sh -c 'cat bad.pem | openssl pkey -noout'
+
+# --- PINs
+chmod 644 pin
+refused 'a PIN file that others can read' any 'pin.*(others|owner|mode|permission)' load ec256.ref
+chmod 600 pin
+mv pin gone
+refused 'a PIN file that is missing' any 'pin' load ec256.ref
+mv gone pin
+echo 9999 >pin
+refused 'a wrong PIN is told' any 'CKR_PIN_INCORRECT|PIN' load ec256.ref
+unlike 'and not shown' "$(load ec256.ref 2>&1)" '9999'
+echo "$PIN" >pin
+ok 'a right one is taken again' load ec256.ref
+
+# --- configuration
+refuses_conf() { # NAME REGEX LINE...
+    local name=$1 regex=$2
+    shift 2
+    kyok_conf "$@"
+    refused "$name" any "$regex" load ec256.ref
+}
+refuses_conf 'kyok.conf: an unknown word' 'kyok.conf:2' '[token test]' 'modul = /x'
+refuses_conf 'kyok.conf: no section' 'kyok.conf:1' 'module = /x'
+refuses_conf 'kyok.conf: an absent module' 'nonexistent' '[token test]' 'module = /nonexistent/hsm.so' 'uri = pkcs11:token=test'
+kyok_conf '[token test]' "module = $SANDBOX/hsm.so" 'uri = pkcs11:token=test' "pin-source = file:$SANDBOX/pin" 'require = never-extractable'
+ok 'require = never-extractable is met by a key of the token' load ec256.ref
+without_provider openssl genpkey -algorithm EC -pkeyopt group:P-256 -out soft.key
+token_import soft test imported 77 soft.key
+refused 'and not by an imported one, which says why' any 'ALWAYS_SENSITIVE|NEVER_EXTRACTABLE|never-extractable' load 'pkcs11:token=test;object=imported'
+kyok_conf '[token test]' "module = $SANDBOX/hsm.so" 'uri = pkcs11:token=test' "pin-source = file:$SANDBOX/pin"
+openssl_conf 'default kyok' 'config = /nonexistent/kyok.conf'
+refused 'config = a file that is not there' any '/nonexistent/kyok.conf' load ec256.ref
+for line in 'timeout = soon' 'kmip = perhaps' 'pkcs11-module-allow-export = 7' 'pkcs11-module-login-behavior = often' \
+    'pkcs11-module-block-operations = all'; do
+    openssl_conf 'default kyok' "$line"
+    refused "openssl.cnf: $line" any "openssl.cnf has ${line%% *}" load ec256.ref
+    ok '... does not stop a program that uses no key' openssl dgst -sha256 data
+done
+openssl_conf 'default kyok' 'kmip = no'
+refused 'kmip = no' any 'unregistered scheme|switched off|not found|unsupported' load kmip://any/1
+openssl_conf
+
+# --- a token that answers nonsense
+for lie in signature-length attribute-length attribute-grows attribute-empty attribute-noise slot-count object-count mechanism-count; do
+    faulty hsm lie $lie
+    output=$(timeout 20 openssl dgst -sha256 -sign ec256.ref -out sig data 2>&1)
+    status=$?
+    if [ $status -lt 124 ]; then pass "lie $lie: ends in order ($status)"; else fail "lie $lie" "exit $status" "$output"; fi
+    faulty hsm lie
+done
+for rv in CKR_GENERAL_ERROR CKR_FUNCTION_FAILED CKR_DEVICE_MEMORY CKR_KEY_FUNCTION_NOT_PERMITTED CKR_MECHANISM_INVALID; do
+    faulty hsm fail C_SignInit $rv 1000
+    refused "C_SignInit answers $rv: told by name" any "$rv" timeout 60 openssl dgst -sha256 -sign ec256.ref -out sig data
+    faulty hsm clear
+done
+done_testing
