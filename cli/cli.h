@@ -40,6 +40,7 @@
     TABLE(cli_kmip_get_verbs)                                                                      \
     TABLE(cli_kmip_locate_verbs)                                                                   \
     TABLE(cli_kmip_state_verbs)                                                                    \
+    TABLE(cli_kmip_dump_verbs)                                                                     \
     TABLE(cli_completion_verbs)                                                                    \
     TABLE(cli_disk_create_verbs)                                                                   \
     TABLE(cli_disk_rekey_verbs)                                                                    \

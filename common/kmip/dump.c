@@ -210,6 +210,42 @@ static void put_item(struct dump *dump, const struct kyok_ttlv_item *item, unsig
 }
 
 static enum kyok_ttlv_result dump_items(struct dump *dump, struct kyok_ttlv_reader *reader,
+                                        bool inside_secret, const uint8_t **at);
+
+/* Everything in a secret structure is hidden; so is what is in one that nobody knows. A Key Value's
+ * attributes are not secret, its material is by itself. */
+static bool hides_content(const struct kyok_ttlv_item *structure, bool inside_secret)
+{
+    if (structure->tag == KYOK_KMIP_TAG_KEY_VALUE)
+        return inside_secret;
+    return inside_secret || structure->tag == KYOK_KMIP_TAG_CREDENTIAL_VALUE ||
+           is_secret(structure->tag);
+}
+
+/* A message that was cut off: the structure that runs past the end is shown as far as it is there.
+ */
+static void dump_rest(struct dump *dump, const struct kyok_ttlv_reader *reader, bool inside_secret,
+                      const uint8_t **at)
+{
+    struct kyok_cursor cursor = reader->cursor;
+    struct kyok_ttlv_item item = {.type = KYOK_TTLV_STRUCTURE};
+    struct kyok_ttlv_reader inner;
+    uint32_t word, length;
+
+    *at = cursor.at;
+    if (!kyok_cursor_u32(&cursor, &word) || !kyok_cursor_u32(&cursor, &length) ||
+        (word & 0xFF) != KYOK_TTLV_STRUCTURE)
+        return;
+    item.tag = word >> 8;
+    item.value = kyok_bytes(cursor.at, kyok_cursor_left(&cursor));
+    if (!kyok_ttlv_enter(reader, &item, &inner))
+        return;
+    put_item(dump, &item, reader->depth, inside_secret);
+    if (dump_items(dump, &inner, hides_content(&item, inside_secret), at) == KYOK_TTLV_END)
+        *at = inner.cursor.at;
+}
+
+static enum kyok_ttlv_result dump_items(struct dump *dump, struct kyok_ttlv_reader *reader,
                                         bool inside_secret, const uint8_t **at)
 {
     struct kyok_ttlv_item item;
@@ -222,15 +258,13 @@ static enum kyok_ttlv_result dump_items(struct dump *dump, struct kyok_ttlv_read
             continue;
         if (!kyok_ttlv_enter(reader, &item, &inner))
             return *at = item.value.data, KYOK_TTLV_TOO_DEEP;
-        bool secret = inside_secret || item.tag == KYOK_KMIP_TAG_KEY_MATERIAL ||
-                      item.tag == KYOK_KMIP_TAG_CREDENTIAL_VALUE || is_secret(item.tag);
-        if (item.tag == KYOK_KMIP_TAG_KEY_VALUE)
-            secret = inside_secret; /* its attributes are not secret, its material is */
-        result = dump_items(dump, &inner, secret, at);
+        result = dump_items(dump, &inner, hides_content(&item, inside_secret), at);
         if (result != KYOK_TTLV_END)
             return result;
     }
-    if (result != KYOK_TTLV_END)
+    if (result == KYOK_TTLV_TRUNCATED)
+        dump_rest(dump, reader, inside_secret, at);
+    else if (result != KYOK_TTLV_END)
         *at = reader->cursor.at;
     return result;
 }
@@ -247,9 +281,9 @@ enum kyok_status kyok_kmip_dump(struct kyok_bytes bytes, struct kyok_buffer *tex
     if (result != KYOK_TTLV_END)
         PUT(&dump, "! byte %zu: %s\n", (size_t)(at - bytes.data), kyok_ttlv_result_text(result));
     if (dump.full)
-        return kyok_fail(err, KYOK_SYSTEM, NULL, "No memory for the dump");
+        return kyok_fail(err, KYOK_SYSTEM, NULL, "no memory for the dump");
     if (result == KYOK_TTLV_END)
         return KYOK_OK;
     snprintf(place, sizeof(place), "byte %zu", (size_t)(at - bytes.data));
-    return kyok_fail(err, KYOK_FAULT, place, "Malformed TTLV: %s", kyok_ttlv_result_text(result));
+    return kyok_fail(err, KYOK_FAULT, place, "malformed TTLV: %s", kyok_ttlv_result_text(result));
 }

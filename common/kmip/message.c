@@ -172,7 +172,7 @@ static enum kyok_status write_batch_count(struct kyok_kmip_writing *writing, uin
     const KYOK_KMIP_LIST(void) *items = source;
 
     if (items->count > INT32_MAX)
-        return kyok_fail(writing->err, KYOK_INVALID, NULL, "A KMIP batch of %zu items",
+        return kyok_fail(writing->err, KYOK_INVALID, NULL, "a KMIP batch of %zu items",
                          items->count);
     kyok_ttlv_write_integer(writing->writer, tag, (int32_t)items->count);
     return KYOK_OK;
@@ -439,7 +439,7 @@ static enum kyok_status write_message(struct kyok_ttlv_writer *writer, uint32_t 
                          (long)version.major, (long)version.minor);
     KYOK_TRY(kyok_kmip_write_structure(&writing, tag, shape, source));
     if (writer->broken)
-        return kyok_fail(err, KYOK_INVALID, NULL, "A %s would be larger than %zu bytes",
+        return kyok_fail(err, KYOK_INVALID, NULL, "a %s would be larger than %zu bytes",
                          kyok_kmip_tag_name(tag), KYOK_TTLV_SIZE_MAX);
     return KYOK_OK;
 }
@@ -469,7 +469,7 @@ static enum kyok_status append(struct kyok_buffer *buffer, uint32_t tag,
     for (;;) {
         uint8_t *room = kyok_buffer_reserve(buffer, size);
         if (room == NULL)
-            return kyok_fail(err, KYOK_SYSTEM, NULL, "No memory for a %s of %zu bytes",
+            return kyok_fail(err, KYOK_SYSTEM, NULL, "no memory for a %s of %zu bytes",
                              kyok_kmip_tag_name(tag), size);
         struct kyok_ttlv_writer writer = kyok_ttlv_writer(room, size);
         KYOK_TRY(write_message(&writer, tag, version, shape, source, err));

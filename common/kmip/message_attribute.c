@@ -100,7 +100,7 @@ static enum kyok_status write_value(struct kyok_kmip_writing *writing, uint32_t 
     case KYOK_TTLV_BIG_INTEGER:
         return kyok_ttlv_write_big_integer(writer, tag, attribute->value.bytes), KYOK_OK;
     }
-    return kyok_fail(writing->err, KYOK_INVALID, NULL, "The attribute %s has no value",
+    return kyok_fail(writing->err, KYOK_INVALID, NULL, "the attribute %s has no value",
                      kyok_kmip_attribute_text(attribute->name.id));
 }
 
@@ -360,6 +360,28 @@ static enum kyok_status write_attributes_2(struct kyok_kmip_writing *writing, ui
 
 const struct kyok_kmip_shape kyok_kmip_attributes_2_shape = {
     .size = sizeof(kyok_kmip_attributes), .read = read_attributes_2, .write = write_attributes_2};
+
+/* The same where it may be left out: absent when there are none. */
+static enum kyok_status read_optional_2(struct kyok_kmip_reading *reading,
+                                        const struct kyok_ttlv_reader *reader,
+                                        const struct kyok_ttlv_item *item, void *target)
+{
+    return kyok_kmip_read_structure(reading, reader, item, &kyok_kmip_attributes_2_shape, target);
+}
+
+static bool attributes_present(const void *source)
+{
+    return ((const kyok_kmip_attributes *)source)->count > 0;
+}
+
+static enum kyok_status write_optional_2(struct kyok_kmip_writing *writing, uint32_t tag,
+                                         const void *source)
+{
+    return kyok_kmip_write_structure(writing, tag, &kyok_kmip_attributes_2_shape, source);
+}
+
+const struct kyok_kmip_special kyok_kmip_optional_attributes_2_special = {
+    .read = read_optional_2, .present = attributes_present, .write = write_optional_2};
 
 /* Current Attribute and New Attribute hold exactly one. */
 static enum kyok_status read_single_2(struct kyok_kmip_reading *reading,

@@ -107,8 +107,8 @@ static const struct kyok_kmip_field key_value_fields[] = {
     KYOK_KMIP_PECULIAR(key_value, REQUIRED, KEY_MATERIAL, wrapped, &material_special, 1_0),
     KYOK_KMIP_UNTIL(key_value, KYOK_KMIP_REPEATED | KYOK_KMIP_FORMS, STRUCT, ATTRIBUTE, attributes,
                     &kyok_kmip_attribute_shape, 1_0, 1_4),
-    KYOK_KMIP_UNTIL(key_value, KYOK_KMIP_OR, STRUCT, ATTRIBUTES, attributes,
-                    &kyok_kmip_attributes_2_shape, 2_0, 2_1),
+    KYOK_KMIP_ROW(key_value, KYOK_KMIP_OR, SPECIAL, ATTRIBUTES, attributes, 2_0, 2_1, NULL,
+                  &kyok_kmip_optional_attributes_2_special),
 };
 KYOK_KMIP_DEFINE_INLINE(static, key_value_shape, key_value, key_value_fields);
 
@@ -265,7 +265,7 @@ static enum kyok_status write_object(struct kyok_kmip_writing *writing, uint32_t
         kyok_ttlv_write_structure(writing->writer, kinds[i].tag, object->raw);
         return KYOK_OK;
     }
-    return kyok_fail(writing->err, KYOK_INVALID, NULL, "There is no KMIP object type %u",
+    return kyok_fail(writing->err, KYOK_INVALID, NULL, "there is no KMIP object type %u",
                      (unsigned)object->type);
 }
 

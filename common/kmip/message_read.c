@@ -13,7 +13,7 @@ enum kyok_status kyok_kmip_malformed(struct kyok_kmip_reading *reading, const ui
 
     snprintf(place, sizeof(place), "byte %zu of the message", (size_t)(at - reading->start));
     snprintf(number, sizeof(number), "tag %06lX", (unsigned long)(tag & 0xFFFFFF));
-    return kyok_fail(reading->err, KYOK_FAULT, place, "Malformed KMIP message: %s: %s",
+    return kyok_fail(reading->err, KYOK_FAULT, place, "malformed KMIP message: %s: %s",
                      name != NULL ? name : number, complaint);
 }
 
@@ -22,7 +22,7 @@ void *kyok_kmip_take(struct kyok_kmip_reading *reading, size_t count, size_t siz
     void *taken = kyok_kmip_arena_take(reading->arena, count, size);
     if (taken == NULL)
         kyok_fail(reading->err, KYOK_BUSY, NULL,
-                  "A KMIP message needs more than the limit of %zu bytes to be read",
+                  "a KMIP message needs more than the limit of %zu bytes to be read",
                   reading->arena->limit);
     return taken;
 }

@@ -47,8 +47,8 @@ enum kyok_status kyok_kmip_item_result(const struct kyok_kmip_response_item *ite
     if (operation == NULL)
         operation = "a request";
     if (item->status == KYOK_KMIP_RESULT_STATUS_OPERATION_PENDING)
-        return kyok_fail(err, KYOK_BUSY, object, "The server put %s off", operation);
-    kyok_fail(err, class_of(item->reason), object, "The server refused %s%s%s", operation,
+        return kyok_fail(err, KYOK_BUSY, object, "the server put %s off", operation);
+    kyok_fail(err, class_of(item->reason), object, "the server refused %s%s%s", operation,
               message[0] != '\0' ? ": " : "", message);
     if (reason != NULL)
         return kyok_because(err, "%s", reason);

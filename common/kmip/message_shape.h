@@ -204,6 +204,7 @@ extern const struct kyok_kmip_shape kyok_kmip_name_shape, kyok_kmip_cryptographi
 extern const struct kyok_kmip_shape kyok_kmip_template_shape, kyok_kmip_template_2_shape;
 /* Attributes in 2.x, into a kyok_kmip_attributes. */
 extern const struct kyok_kmip_shape kyok_kmip_attributes_2_shape;
+extern const struct kyok_kmip_special kyok_kmip_optional_attributes_2_special;
 /* One attribute: Attribute of 1.x; in 2.x the one inside Current or New Attribute. */
 extern const struct kyok_kmip_shape kyok_kmip_attribute_shape, kyok_kmip_attribute_2_shape;
 /* Attribute Name of 1.x, Attribute Reference of 2.x. */

@@ -6,7 +6,7 @@ enum kyok_status kyok_kmip_not_in_version(struct kyok_kmip_writing *writing, con
 {
     kyok_fail(writing->err, KYOK_UNSUPPORTED, NULL, "KMIP %u.%u has no %s", writing->version >> 8,
               writing->version & 0xFF, what);
-    return kyok_remedy(writing->err, "Use a server that speaks a version which has it");
+    return kyok_remedy(writing->err, "use a server that speaks a version which has it");
 }
 
 enum kyok_status kyok_kmip_write_structure(struct kyok_kmip_writing *writing, uint32_t tag,
@@ -35,7 +35,7 @@ enum kyok_status kyok_kmip_leave_out(struct kyok_kmip_writing *writing, uint32_t
     /* The first of several forms speaks for all of them. */
     if (!present && field->need & KYOK_KMIP_REQUIRED &&
         (field->need & KYOK_KMIP_FORMS || kyok_kmip_in_version(writing, field)))
-        return kyok_fail(writing->err, KYOK_INVALID, NULL, "A KMIP %s was to be sent without %s",
+        return kyok_fail(writing->err, KYOK_INVALID, NULL, "a KMIP %s was to be sent without %s",
                          kyok_kmip_tag_name(tag), kyok_kmip_tag_name(field->tag));
     return KYOK_OK;
 }

@@ -180,12 +180,12 @@ enum kyok_status kyok_ttlv_frame(struct kyok_bytes received, uint32_t root, size
         return KYOK_OK;
     uint32_t length = (uint32_t)header;
     if (header >> 32 != (root << 8 | KYOK_TTLV_STRUCTURE) || length % 8 != 0)
-        return kyok_fail(err, KYOK_FAULT, NULL, "What arrived is not a KMIP %s",
+        return kyok_fail(err, KYOK_FAULT, NULL, "what arrived is not a KMIP %s",
                          kyok_kmip_tag_name(root));
     if (max == 0)
         max = KYOK_TTLV_SIZE_MAX;
     if (max < KYOK_TTLV_HEADER_SIZE || length > max - KYOK_TTLV_HEADER_SIZE)
-        return kyok_fail(err, KYOK_BUSY, NULL, "A %s of %lu bytes is longer than the limit of %zu",
+        return kyok_fail(err, KYOK_BUSY, NULL, "a %s of %lu bytes is longer than the limit of %zu",
                          kyok_kmip_tag_name(root), (unsigned long)length, max);
     *size = KYOK_TTLV_HEADER_SIZE + (size_t)length;
     return KYOK_OK;

@@ -319,16 +319,31 @@ static bool run_file(const char *folder, const char *file)
     return good;
 }
 
+static bool run_binary(const char *file)
+{
+    static uint8_t room[1 << 20];
+    FILE *stream = fopen(file, "rb");
+
+    if (stream == NULL)
+        return perror(file), false;
+    size_t size = fread(room, 1, sizeof(room), stream);
+    fclose(stream);
+    return check(file, 1, size > 2 && room[2] == 0x78, kyok_bytes(room, size));
+}
+
 int main(int count, char **arguments)
 {
-    bool writes = count > 2 && strcmp(arguments[1], "write") == 0, good = true;
+    const char *mode = count > 2 ? arguments[1] : "";
+    bool writes = strcmp(mode, "write") == 0, again = strcmp(mode, "again") == 0, good = true;
 
-    if (!writes && (count < 3 || strcmp(arguments[1], "check") != 0)) {
-        fprintf(stderr, "usage: kmip_xml_tool check FILE... | write FOLDER FILE...\n");
+    if (!writes && !again && strcmp(mode, "check") != 0) {
+        fprintf(stderr, "usage: kmip_xml_tool check|again FILE... | write FOLDER FILE...\n");
         return 2;
     }
     for (int i = writes ? 3 : 2; i < count; i++)
-        good = run_file(writes ? arguments[2] : NULL, arguments[i]) && good;
+        good = (again ? run_binary(arguments[i])
+                      : run_file(writes ? arguments[2] : NULL, arguments[i])) &&
+               good;
     xmlCleanupParser();
     return good ? 0 : 1;
 }

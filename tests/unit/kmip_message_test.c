@@ -948,7 +948,7 @@ static void results_become_errors(void **state)
     (void)state;
     assert_int_equal(kyok_kmip_item_result(&item, "kms1", &err), KYOK_OK);
     assert_int_equal(result(KYOK_KMIP_RESULT_REASON_ITEM_NOT_FOUND, &err), KYOK_NOT_FOUND);
-    assert_string_equal(err.what, "The server refused Get: no [31m key ");
+    assert_string_equal(err.what, "the server refused Get: no [31m key ");
     assert_string_equal(err.reason, "ItemNotFound");
     assert_string_equal(err.object, "kms1:5696");
     assert_int_equal(result(KYOK_KMIP_RESULT_REASON_PERMISSION_DENIED, &err), KYOK_REFUSED);
