@@ -100,7 +100,7 @@ link_program = $(CC) $(LDFLAGS) -Wl,-z,relro,-z,now -Wl,-rpath,'$(1)' -o $@ $(fi
 	$(LINK_KYOK) $(CRYPTO_LIBS) $(JANSSON_LIBS) $(XML_LIBS) -pthread -ldl
 link_hook = $(CC) $(LDFLAGS) -Wl,-z,relro,-z,now -Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) $(XML_LIBS) -ldl
 link_hook_worker = $(CC) -shared $(LDFLAGS) -Wl,-z,relro,-z,now $(if $(SANITIZE),,-Wl$(comma)--no-undefined) \
-	-Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) $(LINK_KYOK) $(VIRT_LIBS) -pthread
+	-Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) $(LINK_KYOK) $(CRYPTO_LIBS) $(VIRT_LIBS) -pthread
 
 $(BUILD)/ossl-modules/kyok.so: $(call objects,$(provider_sources)) $(LIB)
 	@mkdir -p $(@D)

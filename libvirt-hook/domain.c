@@ -166,11 +166,20 @@ static bool read_record(struct reader *reader, const xmlNode *node)
     return true;
 }
 
+static long read_priority(const xmlNode *vm)
+{
+    char *text = attribute(vm, "priority");
+    long priority = text ? strtol(text, NULL, 10) : 0;
+    free(text);
+    return priority;
+}
+
 static bool read_metadata(struct reader *reader, const xmlNode *metadata)
 {
     for (const xmlNode *vm = metadata ? metadata->children : NULL; vm; vm = vm->next) {
         if (!is(vm, "vm") || !in_namespace(vm))
             continue;
+        reader->domain->priority = read_priority(vm);
         for (const xmlNode *node = vm->children; node; node = node->next)
             if (is(node, "record") && in_namespace(node) && !read_record(reader, node))
                 return false;

@@ -39,6 +39,7 @@ struct domain {
     char *vtpm_secret; /* UUID of the secret of the vTPM's state; NULL: none */
     bool has_tpm;      /* an emulated one, encrypted or not */
     char *nvram;       /* path, or NULL */
+    long priority;     /* <kyok:vm priority='N'>: which start first after a reboot; 0 */
     struct domain_volume *volumes;
     size_t volume_count;
     size_t plain_disks; /* disks with a file or device that are not encrypted */

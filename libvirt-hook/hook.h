@@ -20,6 +20,10 @@
 #define HOOK_HELD HOOK_RUN "/held"
 /* While it exists libvirtd is starting up with preloaded secrets, and answers nobody. */
 #define HOOK_PRELOADED HOOK_RUN "/preloaded"
+#define HOOK_PRELOAD_SECONDS 600
+#define HOOK_PRELOAD_TIMEOUT_MS 60000
+#define HOOK_AUTOSTART "/etc/libvirt/qemu/autostart"
+#define HOOK_SECRETS "/etc/libvirt/secrets"
 /* VM-UUID files: kyok vm lock. */
 #define HOOK_LOCKED "/etc/kyok/locked"
 #define HOOK_STORE "/etc/kyok/vm"
@@ -28,7 +32,16 @@
 /* A mark whose hook was killed is swept after this. */
 #define HOOK_SWEEP_SECONDS 50
 
-enum hook_action { HOOK_NOTHING, HOOK_PREPARE, HOOK_RELEASE, HOOK_SWEEP };
+enum hook_action {
+    HOOK_NOTHING,
+    HOOK_PREPARE,
+    HOOK_RELEASE,
+    HOOK_SWEEP,
+    HOOK_HOLD, /* kyok vm unlock: as prepare, until it is dropped */
+    HOOK_DROP, /* kyok vm lock */
+    HOOK_PRELOAD,
+    HOOK_PRELOAD_END,
+};
 
 /* In memory shared with the supervisor: what to say if the deadline passes. */
 struct hook_progress {
@@ -38,7 +51,8 @@ struct hook_progress {
 
 struct hook_request {
     enum hook_action action;
-    const struct domain *domain; /* NULL for a sweep */
+    const struct domain *domains; /* one; all that start by themselves for a preload; else none */
+    size_t domain_count;
     unsigned timeout_ms;
     struct hook_progress *progress;
 };
@@ -59,7 +73,10 @@ bool hook_read_timeout(const char *path, unsigned *timeout_ms);
 
 /* Has this domain a record somewhere, as far as can be told without reading an image? */
 bool hook_may_have_record(const struct domain *domain);
-/* Is a mark of this VM in HOOK_STARTING? */
-bool hook_has_mark(const char *vm_uuid);
+/* Domains with a record that libvirtd starts by itself, the highest priority first. */
+struct domain *autostart_read(const char *folder, size_t *count);
+void autostart_free(struct domain *list, size_t count);
+/* Is a mark of this VM in the folder? */
+bool hook_has_mark(const char *folder, const char *vm_uuid);
 
 #endif

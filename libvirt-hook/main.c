@@ -25,6 +25,8 @@ static const struct {
     {"prepare", "begin", HOOK_PREPARE}, /* the only one before libvirt looks for disk secrets */
     {"started", "begin", HOOK_RELEASE}, /* QEMU has them, the vTPM too */
     {"release", "end", HOOK_RELEASE},   /* also after a failed start */
+    {"unlock", "begin", HOOK_HOLD},     /* kyok vm unlock and lock; no words of libvirt's */
+    {"lock", "begin", HOOK_DROP},
 };
 
 static enum hook_action action_of(const char *operation, const char *step)
@@ -78,14 +80,24 @@ static int load_and_work(const struct hook_request *request)
     return work(request);
 }
 
-static int work_on(enum hook_action action, const struct domain *domain)
+static int work_on(enum hook_action action, const struct domain *domains, size_t count)
 {
-    struct hook_request request = {.action = action, .domain = domain};
+    struct hook_request request = {.action = action, .domains = domains, .domain_count = count};
     if (!hook_read_timeout(HOOK_CONFIG, &request.timeout_ms)) {
         fprintf(stderr, "kyok: %s: expected lines \"timeout = 3s\" (100ms to 60s)\n", HOOK_CONFIG);
         return 1;
     }
+    if (action == HOOK_PRELOAD || action == HOOK_PRELOAD_END)
+        request.timeout_ms = HOOK_PRELOAD_TIMEOUT_MS;
     return hook_supervise(&request, load_and_work);
+}
+
+static bool is_needed(enum hook_action action, const struct domain *domain)
+{
+    const char *uuid = domain->uuid ? domain->uuid : "";
+    if (action == HOOK_RELEASE || action == HOOK_DROP)
+        return hook_has_mark(action == HOOK_DROP ? HOOK_HELD : HOOK_STARTING, uuid);
+    return hook_may_have_record(domain);
 }
 
 static int handle(enum hook_action action, const char *vm)
@@ -98,14 +110,26 @@ static int handle(enum hook_action action, const char *vm)
         fprintf(stderr, "kyok: VM %s: %s\n", vm, xml ? why : "the domain's XML cannot be read");
         free(xml);
         /* Nothing to take back can be told from XML that cannot be read. */
-        return action == HOOK_PREPARE ? 1 : 0;
+        return action == HOOK_RELEASE ? 0 : 1;
     }
     free(xml);
-    bool needed = action == HOOK_PREPARE ? hook_may_have_record(&domain)
-                                         : hook_has_mark(domain.uuid ? domain.uuid : "");
-    int result = needed ? work_on(action, &domain) : 0;
+    int result = is_needed(action, &domain) ? work_on(action, &domain, 1) : 0;
     domain_free(&domain);
     return result;
+}
+
+static int preload_all(void)
+{
+    size_t count;
+    struct domain *domains = autostart_read(HOOK_AUTOSTART, &count);
+    int result = count ? work_on(HOOK_PRELOAD, domains, count) : 0;
+    autostart_free(domains, count);
+    return result;
+}
+
+static int sweep(void)
+{
+    return work_on(HOOK_SWEEP, NULL, 0);
 }
 
 /* --- the guard: one process per host that sweeps marks whose hooks were killed --- */
@@ -152,19 +176,34 @@ static int stand_guard(void)
         struct timespec wait = {.tv_sec = left > 0 ? left + 1 : 1};
         nanosleep(&wait, NULL);
         if (next_sweep() == 0)
-            work_on(HOOK_SWEEP, NULL);
+            sweep();
     }
     return 0;
 }
 
+static int preload_end(void)
+{
+    return work_on(HOOK_PRELOAD_END, NULL, 0);
+}
+
+static int version(void)
+{
+    return puts(HOOK_VERSION) < 0;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(void);
+} options[] = {
+    {"--version", version},     {"--guard", stand_guard},       {"--sweep", sweep},
+    {"--preload", preload_all}, {"--preload-end", preload_end},
+};
+
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "--version") == 0)
-        return puts(HOOK_VERSION) < 0;
-    if (argc == 2 && strcmp(argv[1], "--guard") == 0)
-        return stand_guard();
-    if (argc == 2 && strcmp(argv[1], "--sweep") == 0)
-        return work_on(HOOK_SWEEP, NULL);
+    for (size_t i = 0; argc == 2 && i < sizeof(options) / sizeof(options[0]); i++)
+        if (strcmp(argv[1], options[i].name) == 0)
+            return options[i].run();
     if (argc < 4) {
         fputs("kyok: libvirt runs this hook as: kyok VM OPERATION SUB-OPERATION EXTRA; see "
               "kyok-libvirt-hook(8)\n",

@@ -49,11 +49,11 @@ bool hook_may_have_record(const struct domain *domain)
     return false;
 }
 
-bool hook_has_mark(const char *vm_uuid)
+bool hook_has_mark(const char *folder, const char *vm_uuid)
 {
     char end[64];
     snprintf(end, sizeof(end), ".%.40s", vm_uuid);
-    return *vm_uuid && folder_has(HOOK_STARTING, end);
+    return *vm_uuid && folder_has(folder, end);
 }
 
 static bool parse_duration(const char *text, unsigned *milliseconds)

@@ -28,7 +28,7 @@ struct child {
 
 static const char *vm_name(const struct hook_request *request)
 {
-    return request->domain && request->domain->name ? request->domain->name : "";
+    return request->domain_count && request->domains[0].name ? request->domains[0].name : "";
 }
 
 static int64_t now_ms(void)

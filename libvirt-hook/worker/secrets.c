@@ -97,8 +97,7 @@ static bool append_escaped(struct kyok_buffer *xml, const char *text)
     return good;
 }
 
-static bool secret_xml(const struct secret_name *name, const char *description,
-                       struct kyok_buffer *xml)
+bool secrets_xml(const struct secret_name *name, const char *description, struct kyok_buffer *xml)
 {
     const char *type = name->vtpm ? "vtpm" : "volume", *element = name->vtpm ? "name" : "volume";
     bool good = kyok_buffer_printf(xml,
@@ -120,7 +119,7 @@ enum kyok_status secrets_set(struct secrets *secrets, const struct secret_name *
                              struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer xml = {0};
-    if (!secret_xml(name, description, &xml))
+    if (!secrets_xml(name, description, &xml))
         return kyok_fail(err, KYOK_SYSTEM, name->uuid, "no memory for a secret");
     virSecretPtr secret = virSecretDefineXML(secrets->connection, (const char *)xml.data, 0);
     if (!secret)

@@ -31,6 +31,8 @@ enum kyok_status secrets_find(struct secrets *secrets, struct secret_name *name,
 enum kyok_status secrets_set(struct secrets *secrets, const struct secret_name *name,
                              const char *description, struct kyok_bytes value,
                              struct kyok_error *err);
+/* libvirt's XML of it, ephemeral and private, NUL-terminated. */
+bool secrets_xml(const struct secret_name *name, const char *description, struct kyok_buffer *xml);
 /* Removes one of kyok's; leaves what is absent or foreign. */
 enum kyok_status secrets_remove(struct secrets *secrets, const char *uuid, struct kyok_error *err);
 

@@ -156,7 +156,7 @@ static int supervised(hook_worker *work, unsigned timeout_ms)
 {
     char path[] = "/tmp/kyok-hook.XXXXXX";
     struct domain domain = {.name = (char *)"vm1"};
-    struct hook_request request = {.domain = &domain, .timeout_ms = timeout_ms};
+    struct hook_request request = {.domains = &domain, .domain_count = 1, .timeout_ms = timeout_ms};
     int file = mkstemp(path), kept = dup(2);
     assert_true(file >= 0 && kept >= 0 && dup2(file, 2) == 2);
     int result = hook_supervise(&request, work);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libvirt-hook/worker/work.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static enum kyok_status refuse_foreign(const struct need *need, struct kyok_error *err)
+{
+    kyok_fail(err, KYOK_REFUSED, need->secret.uuid,
+              "libvirt has a stored secret of this name that kyok did not make");
+    return kyok_remedy(err, "it opens the disk without a custodian: virsh secret-undefine %s",
+                       need->secret.uuid);
+}
+
+static enum kyok_status define(struct work *work, struct need *need, struct kyok_bytes passphrase,
+                               struct kyok_error *err)
+{
+    struct mark mark;
+    char description[256];
+    KYOK_CLEANUP(marks_unlock) int lock = marks_lock(err);
+    if (lock < 0)
+        return err->status;
+    memcpy(mark.secret, need->secret.uuid, sizeof(mark.secret));
+    memcpy(mark.vm, work->vm, sizeof(mark.vm));
+    snprintf(description, sizeof(description), "%s, volume %s", need->what, need->volume_uuid);
+    /* The mark first: whoever dies after it is swept. */
+    KYOK_TRY(mark_make(work->marks, &mark, need->volume_uuid, err));
+    if (strcmp(work->marks, HOOK_STARTING) == 0)
+        guard_ensure();
+    work_doing(work, "restart libvirtd", "giving libvirt the secret of %s", need->what);
+    return secrets_set(work->secrets, &need->secret, description, passphrase, err);
+}
+
+static bool is_held(struct work *work, const struct need *need)
+{
+    struct mark mark;
+    memcpy(mark.secret, need->secret.uuid, sizeof(mark.secret));
+    memcpy(mark.vm, work->vm, sizeof(mark.vm));
+    return mark_is(HOOK_HELD, &mark, need->volume_uuid);
+}
+
+enum kyok_status work_open_record(struct work *work, struct need *need,
+                                  struct kyok_record_opened *opened, struct kyok_error *err)
+{
+    KYOK_TRY(work_ensure_context(work, err));
+    work_doing(work, "kyok doctor tells which custodian does not answer",
+               "opening the record of %s", need->what);
+    int left = kyok_deadline_left_ms(work->deadline);
+    enum kyok_status status = kyok_record_open(work->context, &need->copies, &need->binding,
+                                               need->volume.fd >= 0 ? &need->volume : NULL,
+                                               left > 0 ? (unsigned)left : 1, opened, err);
+    snprintf(work->key, sizeof(work->key), "%s", opened->key);
+    return status;
+}
+
+/* libvirtd has read the secret from a file and answers nobody until its VMs run: no call then. */
+static bool is_preloaded(struct work *work, const struct need *need)
+{
+    struct stat status;
+    struct need named = *need;
+    if (stat(HOOK_PRELOADED, &status) != 0 || time(NULL) - status.st_mtime > HOOK_PRELOAD_SECONDS)
+        return false;
+    if (!named.secret.uuid[0] && !kyok_uuid_of_secret(need->volume_uuid, named.secret.uuid))
+        return false;
+    return is_held(work, &named);
+}
+
+enum kyok_status give(struct work *work, struct need *need, struct kyok_error *err)
+{
+    enum secret_state state;
+    if (is_preloaded(work, need))
+        return KYOK_OK;
+    KYOK_TRY(work_ensure_secrets(work, err));
+    KYOK_TRY(secrets_find(work->secrets, &need->secret, &state, err));
+    if (state == SECRET_FOREIGN)
+        return refuse_foreign(need, err);
+    /* Without a UUID of its own the secret gets the volume's, the same on all hosts. */
+    if (!need->secret.uuid[0] && !kyok_uuid_of_secret(need->volume_uuid, need->secret.uuid))
+        return kyok_fail(err, KYOK_FAULT, need->path, "the secret gets no UUID");
+    if (state == SECRET_OURS && is_held(work, need))
+        return KYOK_OK;
+    KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
+    KYOK_TRY(work_open_record(work, need, &opened, err));
+    return define(work, need, kyok_secret_bytes(opened.passphrase), err);
+}
+
+/* --- taking back --- */
+
+static void take_mark(void *caller, const struct mark *mark)
+{
+    struct work *work = caller;
+    struct kyok_error err;
+    if (work->domain && strcmp(mark->vm, work->vm) != 0)
+        return;
+    mark_drop(work->marks, mark);
+    if (mark_any(HOOK_STARTING, mark->secret) || mark_any(HOOK_HELD, mark->secret))
+        return;
+    if (work_ensure_secrets(work, &err) != KYOK_OK ||
+        secrets_remove(work->secrets, mark->secret, &err) != KYOK_OK) {
+        char text[1400];
+        fprintf(stderr, "kyok: %s\n", kyok_error_text(&err, text, sizeof(text)));
+        /* For the next sweep. */
+        mark_make(work->marks, mark, mark->secret, &err);
+    }
+}
+
+int take_back(struct work *work)
+{
+    struct kyok_error err;
+    KYOK_CLEANUP(marks_unlock) int lock = marks_lock(&err);
+    if (lock < 0)
+        return 1;
+    /* A sweep passes over hooks that are still at work. */
+    bool sweeps = work->request->action == HOOK_SWEEP;
+    marks_each(work->marks, sweeps ? HOOK_SWEEP_SECONDS : INT32_MIN, take_mark, work);
+    return 0;
+}

@@ -1,0 +1,87 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# VMs that libvirtd starts by itself: preloaded secrets, no call while it starts up, nothing left.
+. "$(dirname "$0")/../support/libvirtd.sh"
+libvirtd_enter "$0" "$@"
+. "$(dirname "$0")/../support/lib.sh"
+at_end+=(libvirtd_stop)
+
+cd "$SANDBOX" || exit 1
+hook=$BUILD/libvirt-hook/kyok
+ok "hook, token and kyok.conf are in place" libvirtd_hook_install
+ok "libvirtd answers" libvirtd_start
+for i in 1 2 3; do
+    ok "VM a$i" libvirtd_vm "a$i" "$SANDBOX/a$i.img"
+    ok "starts by itself from now on" virsh -q autostart "a$i"
+done
+ok "a VM that does not" libvirtd_vm other "$SANDBOX/other.img"
+stored=6e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11
+echo "<secret ephemeral='no' private='no'><uuid>$stored</uuid></secret>" >stored.xml
+virsh -q secret-define stored.xml >/dev/null; virsh -q secret-set-value $stored "$(echo -n kept | base64)" >/dev/null 2>&1
+
+# reboot: no VM runs, and libvirtd has forgotten that it ever started one
+reboot() { local i; for i in 1 2 3; do virsh -q destroy "a$i"; done >/dev/null 2>&1; libvirtd_end_daemon; rm -f /run/libvirt/qemu/autostarted; }
+answers() { timeout "$1" virsh -q list --all >/dev/null; }
+running() { virsh -q list --name | grep -c '^a'; }
+
+# --- without preloading: the hook's deadline is what stands between the host and a deadlock ---
+reboot
+started=$(now_ms)
+libvirtd_launch
+ok "without preloading libvirtd answers in the end" libvirtd_ready
+at_most "after one deadline for each VM (ms)" $(($(now_ms) - started)) 20000
+is "no VM runs" "$(running)" 0
+like "and the log names the cure" "$(cat "$LIBVIRT_DIR/libvirtd.log")" 'kyok-vm-preload'
+is "no mark is left" "$(ls /run/kyok/starting 2>/dev/null)" ""
+ok "a start by hand works" virsh -q start a1
+
+# --- preloaded ---
+reboot
+ok "the records are opened before libvirtd starts" "$hook" --preload
+is "three secrets lie in memory" "$(find /etc/libvirt/secrets -name '*.base64' ! -name "$stored*" | wc -l)" 3
+like "not on disk" "$(findmnt -n -o FSTYPE /etc/libvirt/secrets)" 'tmpfs|ramfs'
+is "for root alone" "$(stat -c %a /etc/libvirt/secrets)" 700
+ok "the stored secret is still there" test -f /etc/libvirt/secrets/$stored.base64
+ok "preloading twice does nothing" "$hook" --preload
+started=$(now_ms)
+libvirtd_launch
+ok "libvirtd answers" libvirtd_ready
+at_most "at once (ms)" $(($(now_ms) - started)) 8000
+is "all three VMs run" "$(running)" 3
+echo "<secret ephemeral='no' private='no'><uuid>7e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11</uuid></secret>" >late.xml
+ok "a secret is stored meanwhile" virsh -q secret-define late.xml
+ok "afterwards" "$hook" --preload-end
+is "no memory file system is left" "$(grep -c kyok/secrets /proc/self/mounts)" 0
+ok "the folder on disk is back" test -f /etc/libvirt/secrets/$stored.base64
+ok "with the secret that was stored meanwhile" test -f /etc/libvirt/secrets/7e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11.xml
+is "only stored secrets are left in libvirtd" "$(virsh -q secret-list | grep -c .)" 2
+is "no mark is left" "$(ls /run/kyok/held /run/kyok/starting | grep -c -- -)" 0
+ok "the VMs still run after a restart of libvirtd" libvirtd_restart
+is "all three" "$(running)" 3
+ok "another VM starts as ever" virsh -q start other
+
+# --- one record cannot be opened: the others start, that one later ---
+reboot
+mv a2.img.kyok a2.away; echo '{}' >a2.img.kyok
+refused "one of three fails, and says so" 1 '2 of 3' "$hook" --preload
+libvirtd_launch
+ok "libvirtd answers" libvirtd_ready
+is "two VMs run" "$(running)" 2
+ok "afterwards" "$hook" --preload-end
+mv a2.away a2.img.kyok
+ok "the third starts when its record is back" "$KYOK" vm autostart
+is "all three run" "$(running)" 3
+ok "nothing to do" "$KYOK" vm autostart
+
+# --- the custodian is away at boot ---
+reboot
+mv /etc/softhsm/softhsm2.conf /etc/softhsm/away
+refused "no record opens" 1 '0 of 3' "$hook" --preload
+libvirtd_launch
+ok "libvirtd answers nevertheless" libvirtd_ready
+ok "afterwards" "$hook" --preload-end
+refused "the VMs cannot start" 3 '.' "$KYOK" vm autostart
+mv /etc/softhsm/away /etc/softhsm/softhsm2.conf
+ok "and start when it is back" "$KYOK" vm autostart
+is "all three run" "$(running)" 3
+done_testing
