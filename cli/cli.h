@@ -46,6 +46,8 @@
     TABLE(cli_disk_rekey_verbs)                                                                    \
     TABLE(cli_disk_reencrypt_verbs)                                                                \
     TABLE(cli_disk_recipients_verbs)                                                               \
+    TABLE(cli_vm_list_verbs)                                                                       \
+    TABLE(cli_vm_lock_verbs)                                                                       \
     TABLE(cli_disk_info_verbs)                                                                     \
     TABLE(cli_manual_verbs)
 

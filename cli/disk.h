@@ -67,6 +67,10 @@ bool program_exists(const char *name);
  * standard error into the error. fds, ended by -1, stay open in it; NULL: none. */
 enum kyok_status program_run(const char *const *argv, const int *fds, unsigned timeout_ms,
                              struct kyok_buffer *output, struct kyok_error *err);
+/* The same with a descriptor as its standard input (-1: none). */
+enum kyok_status program_feed(const char *const *argv, const int *fds, int input,
+                              unsigned timeout_ms, struct kyok_buffer *output,
+                              struct kyok_error *err);
 /* A pipe that holds the passphrase and ends after it; -1 on failure. */
 int program_secret(struct kyok_bytes passphrase);
 

@@ -57,9 +57,9 @@ static void program_end(struct program *program)
         close(program->pidfd);
 }
 
-static void become(const char *const *argv, const int *fds, const int outputs[2])
+static void become(const char *const *argv, const int *fds, int input, const int outputs[2])
 {
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int null = input >= 0 ? input : open("/dev/null", O_RDONLY | O_CLOEXEC);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     setenv("LC_ALL", "C", 1);
     for (; fds && *fds >= 0; fds++)
@@ -70,7 +70,8 @@ static void become(const char *const *argv, const int *fds, const int outputs[2]
     _exit(127);
 }
 
-static bool program_start(struct program *program, const char *const *argv, const int *fds)
+static bool program_start(struct program *program, const char *const *argv, const int *fds,
+                          int input)
 {
     int out[2] = {-1, -1}, errors[2] = {-1, -1};
     if (pipe2(out, O_CLOEXEC) != 0 || pipe2(errors, O_CLOEXEC) != 0)
@@ -79,7 +80,7 @@ static bool program_start(struct program *program, const char *const *argv, cons
     program->streams[1] = errors[0];
     program->pid = fork();
     if (program->pid == 0)
-        become(argv, fds, (int[]){out[1], errors[1]});
+        become(argv, fds, input, (int[]){out[1], errors[1]});
     close(out[1]);
     close(errors[1]);
     program->pidfd = program->pid > 0 ? (int)syscall(SYS_pidfd_open, program->pid, 0) : -1;
@@ -134,8 +135,15 @@ static enum kyok_status judge(struct program *program, const char *name, struct 
 enum kyok_status program_run(const char *const *argv, const int *fds, unsigned timeout_ms,
                              struct kyok_buffer *output, struct kyok_error *err)
 {
+    return program_feed(argv, fds, -1, timeout_ms, output, err);
+}
+
+enum kyok_status program_feed(const char *const *argv, const int *fds, int input,
+                              unsigned timeout_ms, struct kyok_buffer *output,
+                              struct kyok_error *err)
+{
     KYOK_CLEANUP(program_end) struct program program = {.pidfd = -1, .streams = {-1, -1}};
-    if (!program_start(&program, argv, fds))
+    if (!program_start(&program, argv, fds, input))
         return kyok_fail_errno(err, argv[0], "the program cannot be run");
     if (!program_wait(&program,
                       timeout_ms ? kyok_deadline_in_ms(timeout_ms) : kyok_deadline_never())) {

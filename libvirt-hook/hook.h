@@ -18,6 +18,8 @@
 /* SECRET-UUID.VM-UUID files: this VM is starting, or was unlocked, and needs the secret. */
 #define HOOK_STARTING HOOK_RUN "/starting"
 #define HOOK_HELD HOOK_RUN "/held"
+/* VOLUME-UUID files: when the hook last opened its record since the host started. */
+#define HOOK_OPENED HOOK_RUN "/opened"
 /* While it exists libvirtd is starting up with preloaded secrets, and answers nobody. */
 #define HOOK_PRELOADED HOOK_RUN "/preloaded"
 #define HOOK_PRELOAD_SECONDS 600

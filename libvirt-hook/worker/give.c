@@ -28,6 +28,7 @@ static enum kyok_status define(struct work *work, struct need *need, struct kyok
     snprintf(description, sizeof(description), "%s, volume %s", need->what, need->volume_uuid);
     /* The mark first: whoever dies after it is swept. */
     KYOK_TRY(mark_make(work->marks, &mark, need->volume_uuid, err));
+    mark_opened(need->volume_uuid);
     if (strcmp(work->marks, HOOK_STARTING) == 0)
         guard_ensure();
     work_doing(work, "restart libvirtd", "giving libvirt the secret of %s", need->what);

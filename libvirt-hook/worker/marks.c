@@ -17,7 +17,7 @@
 
 int marks_lock(struct kyok_error *err)
 {
-    static const char *const folders[] = {HOOK_RUN, HOOK_STARTING, HOOK_HELD};
+    static const char *const folders[] = {HOOK_RUN, HOOK_STARTING, HOOK_HELD, HOOK_OPENED};
     for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
         if (mkdir(folders[i], 0700) != 0 && errno != EEXIST) {
             kyok_fail_errno(err, folders[i], "the folder cannot be made");
@@ -55,6 +55,17 @@ enum kyok_status mark_make(const char *folder, const struct mark *mark, const ch
     if (fd >= 0)
         close(fd);
     return good ? KYOK_OK : kyok_fail_errno(err, path, "the mark cannot be written");
+}
+
+void mark_opened(const char *volume)
+{
+    char path[MARK_PATH];
+    snprintf(path, MARK_PATH, "%s/%s", HOOK_OPENED, volume);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return; /* only kyok vm list shows it */
+    futimens(fd, NULL);
+    close(fd);
 }
 
 void mark_drop(const char *folder, const struct mark *mark)

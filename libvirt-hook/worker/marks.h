@@ -19,6 +19,8 @@ void marks_unlock(int *lock);
 
 enum kyok_status mark_make(const char *folder, const struct mark *mark, const char *volume,
                            struct kyok_error *err);
+/* Remembers that the volume's record was opened now. */
+void mark_opened(const char *volume);
 void mark_drop(const char *folder, const struct mark *mark);
 /* Does this mark exist, for this very volume? */
 bool mark_is(const char *folder, const struct mark *mark, const char *volume);

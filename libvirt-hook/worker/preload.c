@@ -135,6 +135,7 @@ static enum kyok_status lay_down(struct work *work, struct need *need, struct ky
     memcpy(mark.secret, need->secret.uuid, sizeof(mark.secret));
     memcpy(mark.vm, work->vm, sizeof(mark.vm));
     KYOK_TRY(mark_make(HOOK_HELD, &mark, need->volume_uuid, err));
+    mark_opened(need->volume_uuid);
     return write_secret(need, kyok_secret_bytes(opened.passphrase), err);
 }
 

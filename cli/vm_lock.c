@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verbs that let the hook work outside a start: hold secrets, drop them, attach a disk. */
+#include "cli/disk.h"
+#include "cli/vm.h"
+#include "libvirt-hook/hook.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HOOK_INSTALLED "/etc/libvirt/hooks/qemu.d/kyok"
+
+/* Where libvirt finds it, else in the build tree beside this program. */
+static const char *hook_path(char path[PATH_MAX])
+{
+    ssize_t size = readlink("/proc/self/exe", path, PATH_MAX - 32);
+    if (access(HOOK_INSTALLED, X_OK) == 0 || size <= 0)
+        return HOOK_INSTALLED;
+    path[size] = 0;
+    strcpy(strrchr(path, '/') + 1, "libvirt-hook/kyok");
+    return path;
+}
+
+static enum kyok_status run_hook(const char *vm, const char *operation, const char *xml,
+                                 struct kyok_error *err)
+{
+    char path[PATH_MAX];
+    size_t size = strlen(xml);
+    int input = memfd_create("domain", MFD_CLOEXEC);
+    bool good =
+        input >= 0 && write(input, xml, size) == (ssize_t)size && lseek(input, 0, SEEK_SET) == 0;
+    const char *const argv[] = {hook_path(path), vm, operation, "begin", "-", NULL};
+    enum kyok_status status = good ? program_feed(argv, NULL, input, 70000, NULL, err)
+                                   : kyok_fail_errno(err, vm, "the hook gets no input");
+    if (input >= 0)
+        close(input);
+    return status;
+}
+
+static enum kyok_status stored_xml(const char *vm, struct kyok_buffer *xml, struct kyok_error *err)
+{
+    return vm_virsh(xml, err, "dumpxml", "--inactive", "--domain", vm, NULL);
+}
+
+static void lock_path(const char *uuid, char path[PATH_MAX])
+{
+    snprintf(path, PATH_MAX, "%s/%s", HOOK_LOCKED, uuid);
+}
+
+static enum kyok_status write_lock(const char *uuid, struct kyok_error *err)
+{
+    char path[PATH_MAX];
+    lock_path(uuid, path);
+    if ((mkdir("/etc/kyok", 0755) != 0 && errno != EEXIST) ||
+        (mkdir(HOOK_LOCKED, 0755) != 0 && errno != EEXIST))
+        return kyok_fail_errno(err, HOOK_LOCKED, "the folder cannot be made");
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        return kyok_fail_errno(err, path, "the lock cannot be written");
+    close(fd);
+    return KYOK_OK;
+}
+
+static enum kyok_status done(struct cli *cli, const char *vm, const char *what)
+{
+    if (cli->json)
+        return cli_json(cli, json_pack("{s:o,s:s}", "vm", cli_json_text(vm), "done", what));
+    printf("%s: %s\n", vm, what);
+    return KYOK_OK;
+}
+
+static enum kyok_status run_lock(struct cli *cli)
+{
+    const char *vm = cli->operands[0];
+    char uuid[KYOK_UUID_TEXT], state[64];
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer xml = {0};
+    KYOK_TRY(vm_uuid(vm, uuid, &cli->error));
+    KYOK_TRY(write_lock(uuid, &cli->error));
+    KYOK_TRY(stored_xml(vm, &xml, &cli->error));
+    KYOK_TRY(run_hook(vm, "lock", (const char *)xml.data, &cli->error));
+    KYOK_TRY(vm_state(vm, state, sizeof(state), &cli->error));
+    if (strcmp(state, "shut off") == 0)
+        return done(cli, vm, "locked");
+    if (!cli_option(cli, "--now"))
+        return done(cli, vm, "locked from its next start; it runs, and QEMU keeps its keys");
+    KYOK_TRY(vm_virsh(NULL, &cli->error, "destroy", "--domain", vm, NULL));
+    return done(cli, vm, "stopped and locked");
+}
+
+static enum kyok_status run_unlock(struct cli *cli)
+{
+    const char *vm = cli->operands[0];
+    char uuid[KYOK_UUID_TEXT], path[PATH_MAX];
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer xml = {0};
+    KYOK_TRY(vm_uuid(vm, uuid, &cli->error));
+    lock_path(uuid, path);
+    if (unlink(path) != 0 && errno != ENOENT)
+        return kyok_fail_errno(&cli->error, path, "the lock cannot be removed");
+    if (!cli_option(cli, "--hold"))
+        return done(cli, vm, "may start");
+    KYOK_TRY(stored_xml(vm, &xml, &cli->error));
+    KYOK_TRY(run_hook(vm, "unlock", (const char *)xml.data, &cli->error));
+    return done(cli, vm, "may start, and libvirt holds its secrets until kyok vm lock");
+}
+
+/* --- attach and detach --- */
+
+static bool attach_xml(const struct disk *disk, const char *target, struct kyok_buffer *xml)
+{
+    char secret[KYOK_UUID_TEXT];
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer plain = {0};
+    if (!kyok_uuid_of_secret(disk->volume.luks.uuid, secret) ||
+        !disk_xml(disk->image, disk->volume.format, disk->volume.block_device, secret, &plain))
+        return false;
+    const char *text = (const char *)plain.data, *at = strstr(text, "<target dev='vda'");
+    return at && kyok_buffer_append(xml, text, (size_t)(at - text)) &&
+           kyok_buffer_printf(xml, "<target dev='%s'", target) &&
+           kyok_buffer_append_text(xml, at + strlen("<target dev='vda'")) &&
+           kyok_buffer_append(xml, "", 1);
+}
+
+static bool good_target(const char *target)
+{
+    size_t size = strspn(target, "abcdefghijklmnopqrstuvwxyz0123456789");
+    return size > 0 && size < 16 && target[size] == 0;
+}
+
+/* A domain of nothing but this disk, for the hook. */
+static enum kyok_status hook_for_disk(const char *vm, const char *uuid, const char *operation,
+                                      const char *disk, struct kyok_error *err)
+{
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer xml = {0};
+    if (!kyok_buffer_printf(&xml,
+                            "<domain><name>vm</name><uuid>%s</uuid><devices>%s</devices></domain>",
+                            uuid, disk) ||
+        !kyok_buffer_append(&xml, "", 1))
+        return kyok_fail(err, KYOK_SYSTEM, vm, "no memory for XML");
+    return run_hook(vm, operation, (const char *)xml.data, err);
+}
+
+static enum kyok_status write_temporary(const char *text, char path[64], struct kyok_error *err)
+{
+    strcpy(path, "/tmp/kyok-disk.XXXXXX");
+    int fd = mkostemp(path, O_CLOEXEC);
+    size_t size = strlen(text);
+    bool good = fd >= 0 && write(fd, text, size) == (ssize_t)size;
+    if (fd >= 0)
+        close(fd);
+    return good ? KYOK_OK : kyok_fail_errno(err, path, "the disk's XML cannot be written");
+}
+
+static enum kyok_status attach(struct cli *cli, const char *vm, const char *uuid, const char *xml)
+{
+    char path[64], state[64];
+    struct kyok_error none;
+    KYOK_TRY(vm_state(vm, state, sizeof(state), &cli->error));
+    bool live = strcmp(state, "shut off") != 0;
+    if (live)
+        KYOK_TRY(hook_for_disk(vm, uuid, "unlock", xml, &cli->error));
+    enum kyok_status status = write_temporary(xml, path, &cli->error);
+    if (status == KYOK_OK)
+        status = vm_virsh(NULL, &cli->error, "attach-device", "--domain", vm, "--file", path,
+                          live ? "--live" : "--config",
+                          live && cli_option(cli, "--config-too") ? "--config" : NULL, NULL);
+    unlink(path);
+    if (live)
+        (void)hook_for_disk(vm, uuid, "lock", xml, &none);
+    return status;
+}
+
+static enum kyok_status run_attach(struct cli *cli)
+{
+    const char *vm = cli->operands[0], *target = cli_option(cli, "--target");
+    char uuid[KYOK_UUID_TEXT];
+    KYOK_CLEANUP(disk_close) struct disk disk = DISK_NONE;
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer xml = {0};
+    target = target ? target : "vdb";
+    if (!good_target(target))
+        return cli_usage(cli, "--target %s: expected a name such as vdb", target);
+    KYOK_TRY(vm_uuid(vm, uuid, &cli->error));
+    KYOK_TRY(disk_open(cli, cli->operands[1], KYOK_VOLUME_READ, &disk));
+    if (disk.copies.count == 0)
+        return kyok_fail(&cli->error, KYOK_NOT_FOUND, disk.image, "the disk has no record");
+    if (!attach_xml(&disk, target, &xml))
+        return kyok_fail(&cli->error, KYOK_SYSTEM, disk.image, "no memory for its XML");
+    /* QEMU takes the locks next. */
+    disk_close(&disk);
+    KYOK_TRY(attach(cli, vm, uuid, (const char *)xml.data));
+    return done(cli, vm, "disk attached");
+}
+
+static enum kyok_status run_detach(struct cli *cli)
+{
+    const char *vm = cli->operands[0];
+    char state[64];
+    KYOK_TRY(vm_state(vm, state, sizeof(state), &cli->error));
+    bool live = strcmp(state, "shut off") != 0;
+    KYOK_TRY(vm_virsh(NULL, &cli->error, "detach-disk", "--domain", vm, "--target",
+                      cli->operands[1], live ? "--live" : "--config",
+                      live && cli_option(cli, "--config-too") ? "--config" : NULL, NULL));
+    return done(cli, vm, "disk detached");
+}
+
+static const struct cli_option lock_options[] = {
+    {.name = "--now", .summary = "also stop the VM at once, as if its power were cut"},
+};
+static const struct cli_option unlock_options[] = {
+    {.name = "--hold",
+     .summary = "also give libvirt the secrets now, and keep them there until kyok vm lock"},
+};
+static const struct cli_option attach_options[] = {
+    {.name = "--target", .argument = "NAME", .summary = "the disk's name in the VM (vdb)"},
+    {.name = "--config-too", .summary = "of a running VM: also for its next starts"},
+};
+static const struct cli_option detach_options[] = {
+    {.name = "--config-too", .summary = "of a running VM: also for its next starts"},
+};
+
+const struct cli_verb cli_vm_lock_verbs[] = {
+    {.words = "vm lock",
+     .operands = "VM",
+     .least = 1,
+     .most = 1,
+     .summary = "let a VM not start, and take its secrets back from libvirt",
+     .description =
+         "The hook refuses the VM's next starts until kyok vm unlock, and libvirt forgets "
+         "secrets that kyok vm unlock --hold gave it. A running QEMU keeps the volume "
+         "keys: --now stops it.",
+     CLI_OPTIONS(lock_options),
+     .run = run_lock},
+    {.words = "vm unlock",
+     .operands = "VM",
+     .least = 1,
+     .most = 1,
+     .summary = "let a locked VM start again",
+     .description =
+         "Removes the lock. With --hold the records are opened now and libvirt keeps the "
+         "secrets, in its memory, for what runs no hook: external snapshots, block copies, "
+         "hot-plug by hand.",
+     CLI_OPTIONS(unlock_options),
+     .run = run_unlock},
+    {.words = "vm attach",
+     .operands = "VM IMAGE",
+     .least = 2,
+     .most = 2,
+     .summary = "attach an encrypted disk to a VM, running or not",
+     .description = "libvirt runs no hook when a disk is plugged into a running VM, so this opens "
+                    "the record, attaches the disk, and takes the secret back. The record must be "
+                    "bound to the VM, or to any.",
+     CLI_OPTIONS(attach_options),
+     .run = run_attach},
+    {.words = "vm detach",
+     .operands = "VM NAME",
+     .least = 2,
+     .most = 2,
+     .summary = "detach a disk (vdb) from a VM",
+     .description = "Detaches the disk of that name in the VM from the running VM, or from the "
+                    "stored one.",
+     CLI_OPTIONS(detach_options),
+     .run = run_detach},
+    {0},
+};
