@@ -55,10 +55,10 @@ struct cli;
 
 struct cli_option {
     const char *name;           /* "--type" */
-    char letter;                /* 'o' for "-o"; 0: none */
     const char *argument;       /* "FILE", as the help shows it; NULL: the option takes none */
     const char *summary;        /* one line, without a final stop */
     const char *const *choices; /* the values it may have, NULL at the end; NULL: any */
+    char letter;                /* 'o' for "-o"; 0: none */
     bool required;
     bool repeatable;
 };

@@ -227,7 +227,7 @@ static enum kyok_status check_reference(struct doctor *doctor, const char *path,
                                         struct kyok_error *err)
 {
     KYOK_CLEANUP(pem_free) struct pem pem = {0};
-    struct kyok_pem_reference read;
+    struct kyok_pem_reference read = {{NULL, 0}, {NULL, 0}};
     struct kyok_reference *reference = NULL;
     KYOK_TRY(read_reference(path, &pem, &read, err));
     KYOK_AUTO_FREE char *uri = strndup((const char *)read.uri.data, read.uri.size);

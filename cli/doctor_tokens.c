@@ -136,8 +136,11 @@ static size_t judge_modules(struct doctor *doctor, struct group *group,
     if (group->config->module != NULL)
         return judge_module(doctor, group, reference, group->config->module);
     json_t *modules = cli_known_modules(false);
-    json_array_foreach(modules, index, module) found +=
-        judge_module(doctor, group, reference, json_string_value(json_object_get(module, "path")));
+    json_array_foreach(modules, index, module)
+    {
+        found += judge_module(doctor, group, reference,
+                              json_string_value(json_object_get(module, "path")));
+    }
     json_decref(modules);
     return found;
 }

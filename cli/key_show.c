@@ -24,7 +24,9 @@ static void print_details(json_t *object)
             print_member(name, value);
     }
     json_object_foreach(json_object_get(object, "attributes"), name, value)
+    {
         print_member(name, value);
+    }
     json_array_foreach(json_object_get(object, "flags"), index, value)
     {
         printf("%-20s ", "flag");

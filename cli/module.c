@@ -61,7 +61,9 @@ static void print_token(const json_t *token)
         printf("  not initialised");
     printf("\n    ");
     json_array_foreach(json_object_get(token, "mechanisms"), index, word)
+    {
         printf("%s%s", index > 0 ? " " : "", json_string_value(word));
+    }
     printf("\n");
 }
 
@@ -76,7 +78,10 @@ static void print_module(const json_t *answer)
     cli_paint(stdout, CLI_STRONG, line);
     printf("  %s\n",
            cli_safe(json_string_value(json_object_get(module, "description")), room, sizeof(room)));
-    json_array_foreach(json_object_get(answer, "tokens"), index, token) print_token(token);
+    json_array_foreach(json_object_get(answer, "tokens"), index, token)
+    {
+        print_token(token);
+    }
 }
 
 static enum kyok_status run_probe(struct cli *cli)
@@ -180,8 +185,10 @@ json_t *cli_known_modules(bool with_known)
     if (cli_spawn(arguments, "p11-kit", kyok_deadline_in_ms(CLI_PROBE_TIMEOUT_MS), &answer,
                   &ignored) == KYOK_OK) {
         json_array_foreach(json_object_get(answer, "modules"), index, module)
+        {
             add_module(modules, json_string_value(json_object_get(module, "name")),
                        json_string_value(json_object_get(module, "path")));
+        }
     }
     json_decref(answer);
     if (with_known)
@@ -204,7 +211,9 @@ static enum kyok_status list_configured(struct cli *cli)
     size_t index;
     json_t *module;
     json_array_foreach(modules, index, module)
+    {
         printf("%s\n", json_string_value(json_object_get(module, "path")));
+    }
     json_decref(modules);
     return status;
 }
@@ -234,7 +243,10 @@ static enum kyok_status run_list(struct cli *cli)
     KYOK_CLEANUP(json_auto_free) json_t *modules = cli_known_modules(true);
     json_t *results = cli->json ? json_array() : NULL, *module;
     size_t index;
-    json_array_foreach(modules, index, module) list_module(cli, module, results);
+    json_array_foreach(modules, index, module)
+    {
+        list_module(cli, module, results);
+    }
     if (json_array_size(modules) == 0) {
         json_decref(results);
         kyok_fail(&cli->error, KYOK_NOT_FOUND, NULL, "no PKCS#11 module is installed");

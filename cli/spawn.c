@@ -13,12 +13,11 @@
 
 #define OUTPUT_MAX ((size_t)1 << 20)
 
-extern char **environ;
-
 static void close_file(int *fd)
 {
     if (*fd >= 0)
         close(*fd);
+    *fd = -1;
 }
 
 static enum kyok_status start(const char *const *arguments, int output, pid_t *pid,
@@ -89,8 +88,7 @@ enum kyok_status cli_spawn(const char *const *arguments, const char *object,
     from = ends[0];
     to = ends[1];
     KYOK_TRY(start(arguments, to, &pid, err));
-    close(to);
-    to = -1;
+    close_file(&to);
     enum kyok_status result = read_output(from, object, deadline, &output, err);
     if (result != KYOK_OK)
         kill(pid, SIGKILL);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The kyok command: framework, key verbs, module, doctor, setup, completion, manual page.
 . "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/kmip.sh"
 need softhsm2-util pkcs11-tool openssl perl
 
 module=$(softhsm_module) || skip_all "SoftHSM is not installed"
@@ -161,7 +162,7 @@ refused "a secret key has no PEM reference" 2 'this is a secret-key' \
 refused "nor does a PIN go into a file" 1 'PIN does not belong' \
     "$KYOK" key reference 'pkcs11:token=web;object=www?pin-value=1234'
 refused "a folder that is not there" 1 'ENOENT' "$KYOK" key reference www -o "$SANDBOX/no/where.pem"
-is "nothing is left behind" "$(ls "$SANDBOX" | grep -c 'pem\.')" 0
+is "nothing is left behind" "$(find "$SANDBOX" -name '*.pem.*')" ""
 like "a group is kept in the file" "$($KYOK key reference 'pkcs11:object=www?kyok-group=hsm' --json |
     json '$j->{reference}')" 'kyok-group=hsm'
 
@@ -304,6 +305,24 @@ kmip=$(doctor "$SANDBOX/try.conf")
 like "doctor: a certificate that ends soon" "$kmip" '^warning kmip k: .*client.pem it expires in'
 like "doctor: a key that is another's" "$kmip" '^bad kmip k: .*ca.key it does not belong'
 like "doctor: keys that leave" "$kmip" '^warning kmip k: .*release = yes'
+
+if kmip_server one "key p256 ec-p256" "key kek aes-256"; then
+    vault=$SANDBOX/vault.conf
+    kmip_group vault alice "$PORT" "timeout = 5s" >"$vault"
+    like "list shows a server's keys" "$($KYOK key list --config "$vault")" 'ec-p256 +kmip://vault/p256'
+    like "show one" "$($KYOK key show kmip://vault/p256 --config "$vault")" '^reference +kmip://vault/p256$'
+    like "its PEM reference has the public key" \
+        "$($KYOK key reference kmip://vault/p256 --config "$vault")" 'BEGIN KYOK KEY REFERENCE'
+    like "generate at the server" \
+        "$($KYOK key generate 'kmip://vault?name=new' --type aes-256 --config "$vault")" '^kmip://vault/'
+    found "a server that answers" '^good kmip vault: .*shows' "$vault"
+    printf '[kmip gone]\nserver = kmips://127.0.0.1:%s\nca = %s\ncertificate = %s\nkey = %s\ntimeout = 2s\n' \
+        "$(free_port)" "$CERTS/ca.crt" "$CERTS/alice.crt" "$CERTS/alice.key" >>"$vault"
+    refused "one server away: incomplete" 4 '1 of 2 groups' "$KYOK" key list --config "$vault"
+    found "a server that is away" '^bad kmip gone: .*ECONNREFUSED' "$vault"
+else
+    skip "the scripted KMIP server does not start" 7
+fi
 
 without_provider openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 400 -subj /CN=c \
     -keyout /dev/null -out "$SANDBOX/good.pem" 2>/dev/null

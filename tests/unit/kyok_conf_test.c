@@ -31,7 +31,7 @@ static void everything_is_read(void **state)
         "timeout = 3s\nversion = 1.4\nrelease = no\nrequire = non-extractable\n"
         "[key web]\nuri = pkcs11:token=a;object=web\n"
         "[key root]\nuri = kmip://vault/7"; /* no newline at the end */
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_config *config = NULL;
     (void)state;
     if (kyok_config_parse(kyok_bytes_of_text(text), "t", &config, &err) != KYOK_OK)
@@ -62,7 +62,7 @@ static void everything_is_read(void **state)
 
 static void defaults_are_set(void **state)
 {
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_config *config = NULL;
     (void)state;
     assert_int_equal(kyok_config_parse(kyok_bytes_of_text(TOKEN KMIP), "t", &config, &err),
@@ -214,7 +214,7 @@ static void wrong_kmip_and_key_values_name_what_is_expected(void **state)
 static void limits_hold(void **state)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer text = {0};
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_config *config = NULL;
     static char line[5000];
     (void)state;
@@ -244,7 +244,7 @@ static void limits_hold(void **state)
 
 static void tokens_are_added(void **state)
 {
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_config *config = kyok_config_new();
     char *uris[] = {(char *)"pkcs11:token=a", (char *)"pkcs11:token=b"};
     struct kyok_token_config token = {.name = (char *)"provider",
@@ -278,7 +278,7 @@ static void file_with(char *path, mode_t mode)
 static void a_file_that_others_can_write_is_refused(void **state)
 {
     char path[] = "/tmp/kyok-conf-XXXXXX";
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_config *config = NULL;
     (void)state;
     file_with(path, 0644);
@@ -303,7 +303,7 @@ static void a_file_that_others_can_write_is_refused(void **state)
 static void the_environment_names_the_file(void **state)
 {
     char path[] = "/tmp/kyok-conf-XXXXXX";
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_config *config = NULL;
     (void)state;
     file_with(path, 0600);
@@ -370,7 +370,7 @@ static void the_manual_page_has_every_setting(void **state)
 static void the_examples_are_right(void **state)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer page = {0}, example = {0};
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_config *config = NULL;
     (void)state;
     read_text("common/config/kyok.conf.example", &example);

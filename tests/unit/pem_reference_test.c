@@ -29,7 +29,7 @@ static void both_forms_come_back(void **state)
         for (size_t i = 0; i < 2; i++) {
             KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer der = {0};
             struct kyok_pem_reference read;
-            struct kyok_error err;
+            struct kyok_error err = {0};
             assert_int_equal(kyok_pem_reference_write(cut, keys[i], &der, &err), KYOK_OK);
             assert_int_equal(kyok_pem_reference_parse(kyok_buffer_bytes(&der), &read, &err),
                              KYOK_OK);
@@ -44,7 +44,7 @@ static void the_two_member_form_is_the_known_one(void **state)
 {
     static const char expected[] = "\x30\x25\x1a\x19PKCS#11 Provider URI v1.0\x0c\x08pkcs11:a";
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer der = {0}, pem = {0};
-    struct kyok_error err;
+    struct kyok_error err = {0};
     (void)state;
     assert_int_equal(kyok_pem_reference_write("pkcs11:a", kyok_bytes(NULL, 0), &der, &err),
                      KYOK_OK);
@@ -61,7 +61,7 @@ static void the_two_member_form_is_the_known_one(void **state)
 static void the_three_member_form_has_its_own_label(void **state)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer pem = {0};
-    struct kyok_error err;
+    struct kyok_error err = {0};
     (void)state;
     assert_int_equal(kyok_pem_reference_write_pem(
                          "kmip://v/1", kyok_bytes(public_key, sizeof(public_key)), &pem, &err),
@@ -120,7 +120,7 @@ static void wrong_der_is_refused(void **state)
             fail_msg("case %zu should say \"%s\" but says %d \"%s\"", i, wrong[i].says, status,
                      err.what);
     }
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_pem_reference read;
     assert_int_equal(kyok_pem_reference_parse(
                          kyok_bytes(DER("\x30\x2c" MARK3 "\x0c\x08pkcs11:a" SPKI)), &read, &err),
@@ -130,7 +130,7 @@ static void wrong_der_is_refused(void **state)
 static void wrong_references_are_not_written(void **state)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer der = {0};
-    struct kyok_error err;
+    struct kyok_error err = {0};
     char uri[5000] = "pkcs11:object=";
     (void)state;
     assert_int_equal(kyok_pem_reference_write("kmip://v/1", kyok_bytes(NULL, 0), &der, &err),
@@ -148,7 +148,7 @@ static void wrong_references_are_not_written(void **state)
 static void long_der_is_refused(void **state)
 {
     static uint8_t der[65536];
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_pem_reference read;
     (void)state;
     assert_int_equal(kyok_pem_reference_parse(kyok_bytes(der, sizeof(der)), &read, &err),

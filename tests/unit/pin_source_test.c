@@ -46,7 +46,7 @@ static void write_pin(const char *text, size_t size, mode_t mode)
 
 static void expect_pin(const char *from, const char *text)
 {
-    struct kyok_error err;
+    struct kyok_error err = {0};
     KYOK_AUTO_SECRET struct kyok_secret *pin = NULL;
     if (kyok_pin_source_read(from, &pin, &err) != KYOK_OK)
         fail_msg("%s: %s (%s)", from, err.what, err.reason);
@@ -83,7 +83,7 @@ static void forms_are_checked(void **state)
         "fd:",     "fd:-1",    "fd:x",        "fd:9999999",    "Scheme:x",
         "scheme:", "1234",     "file://pin",
     };
-    struct kyok_error err;
+    struct kyok_error err = {0};
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         if (kyok_pin_source_check(good[i], &err) != KYOK_OK)
@@ -168,7 +168,7 @@ static void a_descriptor_is_read_once_and_kept(void **state)
 /* What a server's worker does: it may not read the file, but its parent could. */
 static void a_child_uses_what_was_kept(void **state)
 {
-    struct kyok_error err;
+    struct kyok_error err = {0};
     (void)state;
     write_pin("1234\n", 5, 0600);
     assert_int_equal(kyok_pin_source_keep(source, &err), KYOK_OK);
@@ -209,7 +209,7 @@ static void a_callback_answers_for_other_schemes(void **state)
     /* A child must not enter p11-kit: its lock may be held there for ever. */
     pid_t child = fork();
     if (child == 0) {
-        struct kyok_error err;
+        struct kyok_error err = {0};
         struct kyok_secret *pin = NULL;
         _exit(kyok_pin_source_read("agent:key", &pin, &err) == KYOK_PIN ? 0 : 1);
     }

@@ -50,7 +50,7 @@ static void policies_become_an_and_of_ors(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        struct kyok_error err;
+        struct kyok_error err = {0};
         struct kyok_policy *policy = NULL;
         char text[256];
         if (kyok_policy_parse(forms[i].text, KYOK_FROM_CONFIGURATION, NULL, &policy, &err) !=
@@ -106,7 +106,7 @@ static void wrong_policies_say_why(void **state)
 static void limits_hold(void **state)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer text = {0};
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_policy *policy = NULL;
     (void)state;
     kyok_buffer_append_text(&text, "any-of(pkcs11:object=first");
@@ -137,7 +137,7 @@ static void limits_hold(void **state)
 
 static void data_only_selects(void **state)
 {
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_policy *policy = NULL;
     (void)state;
     assert_int_equal(kyok_policy_parse("all-of(pkcs11:object=A,pkcs11:object=B?module-path=/m.so)",

@@ -17,7 +17,7 @@ static const char configuration_text[] =
 
 static struct kyok_config *configuration(void)
 {
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_config *config = NULL;
     enum kyok_status status =
         kyok_config_parse(kyok_bytes_of_text(configuration_text), "test.conf", &config, &err);
@@ -28,7 +28,7 @@ static struct kyok_config *configuration(void)
 
 static struct kyok_reference *parse(const char *text)
 {
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_reference *reference = NULL;
     if (kyok_reference_parse(text, KYOK_FROM_CONFIGURATION, NULL, &reference, &err) != KYOK_OK)
         fail_msg("%s: %s (%s)", text, err.what, err.reason);
@@ -109,7 +109,7 @@ static void every_type_is_read(void **state)
 
 static void a_pin_never_shows(void **state)
 {
-    struct kyok_error err;
+    struct kyok_error err = {0};
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer text = {0};
     struct kyok_reference *r = parse("pkcs11:token=t?pin-value=12%2034&module-name=m"), *copy;
     (void)state;
@@ -140,7 +140,7 @@ static void a_pin_is_in_no_message(void **state)
     struct kyok_config *config = configuration();
     (void)state;
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        struct kyok_error err;
+        struct kyok_error err = {0};
         struct kyok_reference *r = NULL;
         char line[1200];
         assert_int_equal(kyok_reference_parse(wrong[i], KYOK_FROM_CONFIGURATION, config, &r, &err),
@@ -232,7 +232,7 @@ static void wrong_references_name_what_is_wrong(void **state)
 static void a_long_reference_is_refused(void **state)
 {
     char text[5000];
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_reference *r = NULL;
     (void)state;
     memset(text, 'a', sizeof(text) - 1);
@@ -259,7 +259,7 @@ static void data_only_selects(void **state)
         "web",          /* nor does data use people's names */
     };
     struct kyok_config *config = configuration();
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_reference *r = NULL;
     (void)state;
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
@@ -280,7 +280,7 @@ static void data_only_selects(void **state)
 static void names_and_groups_come_from_the_configuration(void **state)
 {
     struct kyok_config *config = configuration();
-    struct kyok_error err;
+    struct kyok_error err = {0};
     struct kyok_reference *r = NULL;
     (void)state;
     assert_int_equal(kyok_reference_parse("web", KYOK_FROM_CONFIGURATION, config, &r, &err),
@@ -314,7 +314,7 @@ static void formats_are_canonical(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        struct kyok_error err;
+        struct kyok_error err = {0};
         KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer once = {0}, twice = {0};
         struct kyok_reference *r = parse(forms[i].text), *again;
         assert_int_equal(kyok_reference_format(r, &once, &err), KYOK_OK);
