@@ -81,4 +81,10 @@ if [ -n "$peer" ]; then
 else
     skip 'pkcs11-provider is not installed'
 fi
+
+# --- the manual names every parameter
+manual=$SOURCE/openssl-provider/kyok-provider.7
+for parameter in $(sed -n 's/^    {"\([a-z0-9-]*\)", \(set_\|accept\).*/\1/p' "$SOURCE/openssl-provider/params.c"); do
+    like "kyok-provider(7) has $parameter" "$(grep '^\.It Ic' "$manual")" "[ ,]$parameter( |\$)"
+done
 done_testing
