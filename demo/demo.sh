@@ -33,7 +33,7 @@ step() { number=$((number + 1)); printf '\n%s%d. %s%s\n' "$bold" $number "$1" "$
 short() { sed "s|$BUILD/kyok|kyok|g; s|$D/||g; s|$D|.|g"; }
 # Shows a command and its output; show fails when it fails, show_failure when it does not.
 run() {
-    printf '   $ %s\n' "$*" | short
+    printf "   $ %s\n" "$*" | sed "s|^   . serve|   $ nginx|" | short
     output=$("$@" 2>&1)
     status=$?
     [ -z "$output" ] || printf '%s\n' "$output" | short | sed 's/^/     /'
@@ -167,14 +167,14 @@ show_failure grep -rlE 'BEGIN ([A-Z]+ )?PRIVATE KEY' "$D"
 printf '   $ openssl pkey -in web.key    # without kyok: as a thief of these files\n'
 without_kyok openssl pkey -in web.key >/dev/null 2>&1 && die 'the reference is a key'
 printf '     Could not read key from web.key\n'
-show_failure without_kyok pkcs11_read
+show "$BUILD/kyok" key show web
 
 step 'The same files without the HSM are worth nothing' 'A copy on another machine, or the HSM unplugged:'
-mv tokens unplugged
+mv tokens unplugged && mkdir tokens
 kill "$(cat nginx.pid)"
 sleep 0.3
 show_failure serve -t
-mv unplugged tokens
+rmdir tokens && mv unplugged tokens
 step 'The HSM is back' 'And so is the server, with the same files.'
 serve || die 'nginx does not start again'
 cat nginx.pid >>"$state"

@@ -28,7 +28,7 @@ for lie in signature-length attribute-length attribute-grows attribute-empty att
     survives openssl storeutl -noout 'pkcs11:token=test'
 done
 faulty hsm lie signature-length
-refused 'a signature longer than its buffer is refused as such' any 'length|longer|size|bytes' \
+refused 'a signature longer than its buffer is refused as such' any 'claims a signature of [0-9]+ bytes' \
     "$SUPPORT/sign_tool" run 'pkcs11:token=test;object=ec' 1 1
 faulty hsm lie
 ok 'the truth works' "$SUPPORT/sign_tool" run 'pkcs11:token=test;object=rsa' 4 5
@@ -42,7 +42,7 @@ for lie in signature-length attribute-length attribute-grows attribute-empty att
     faulty hsm lie
     faulty hsm restart
     good=0
-    for _ in 1 2 3 4 5 6; do [[ $(signer_ask sign) == ok* ]] && { good=1; break; }; sleep 0.5; done
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do [[ $(signer_ask sign) == ok* ]] && { good=1; break; }; sleep 0.5; done
     is "$lie, then the truth: the program signs" $good 1
 done
 signer_end

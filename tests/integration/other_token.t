@@ -1,42 +1,64 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# A second real product: tpm2-pkcs11 over a software TPM. RSA and ECDSA in TLS, a CSR, and what a TPM
-# cannot do, said so.
+# A second real product beside SoftHSM: openCryptoki's soft token, with its daemon in namespaces of the
+# test's own (mounts and shared memory), so that nothing of the host's openCryptoki is touched.
+module=$(ls /usr/lib/*/opencryptoki/libopencryptoki.so.0 /usr/lib/*/pkcs11/libopencryptoki.so 2>/dev/null | head -1)
+if [ -z "${KYOK_INSIDE:-}" ] && [ "$(id -u)" = 0 ] && [ -n "$module" ] && unshare -m -i true 2>/dev/null; then
+    KYOK_INSIDE=1 exec unshare -m -i "$0" "$@"
+fi
 . "$(dirname "$0")/../support/lib.sh"
-module=$(ls /usr/lib/*/libtpm2_pkcs11.so.1 /usr/lib/*/pkcs11/libtpm2_pkcs11.so 2>/dev/null | head -1)
-need swtpm tpm2_ptool openssl nginx "${module:-/libtpm2_pkcs11.so}" "$MODULES/kyok.so"
-mkdir "$SANDBOX/tpm" "$SANDBOX/store"
-tpm_port=$(free_port)
-background swtpm socket --tpm2 --tpmstate "dir=$SANDBOX/tpm" --server "type=tcp,port=$tpm_port" \
-    --ctrl "type=tcp,port=$((tpm_port + 1))" --flags not-need-init,startup-clear
-wait_for 10 port_answers $((tpm_port + 1))
-export TPM2_PKCS11_STORE=$SANDBOX/store TPM2_PKCS11_TCTI=swtpm:host=127.0.0.1,port=$tpm_port
-export TPM2TOOLS_TCTI=$TPM2_PKCS11_TCTI TPM2_PKCS11_LOG_LEVEL=0 TSS2_LOG=all+NONE
-ok 'a store' tpm2_ptool init --path "$SANDBOX/store"
-must 'a token' tpm2_ptool addtoken --pid=1 --sopin=$SO_PIN --userpin=$PIN --label=test --path "$SANDBOX/store"
-ok 'an RSA key' tpm2_ptool addkey --algorithm=rsa2048 --label=test --key-label=rsa --userpin=$PIN --path "$SANDBOX/store"
-ok 'an EC key' tpm2_ptool addkey --algorithm=ecc256 --label=test --key-label=ec --userpin=$PIN --path "$SANDBOX/store"
-kyok_conf '[token test]' "module = $module" 'uri = pkcs11:token=test' "pin-source = file:$(pin_file)" 'timeout = 20'
+need pkcsslotd pkcs11-tool openssl nginx curl "${module:-/libopencryptoki.so}" "$MODULES/kyok.so"
+[ -n "${KYOK_INSIDE:-}" ] || skip_all 'needs root: namespaces for pkcsslotd'
+
+mount --make-rprivate /
+for directory in /var/lib/opencryptoki /run; do mount -t tmpfs -o mode=755 kyok-test "$directory"; done
+mkdir -p /var/lib/opencryptoki/swtok/TOK_OBJ /run/lock/opencryptoki/swtok /run/opencryptoki
+chgrp -R pkcs11 /var/lib/opencryptoki /run/lock/opencryptoki /run/opencryptoki
+chmod -R 770 /var/lib/opencryptoki /run/lock/opencryptoki
+background pkcsslotd -f
+PIN=11223344 SO_PIN=56785678
+tool() { pkcs11-tool --module "$module" --slot 3 "$@"; }
+slot_is_there() { pkcs11-tool --module "$module" -L 2>/dev/null | grep -q '(0x3)'; }
+must 'pkcsslotd' wait_for 10 slot_is_there
+must 'a token' tool --init-token --label test --so-pin 87654321
+ok 'its SO PIN' tool --login --login-type so --so-pin 87654321 --change-pin --new-pin $SO_PIN
+ok 'its first user PIN' tool --login --login-type so --so-pin $SO_PIN --init-pin --pin 99887766
+ok 'its user PIN' tool --login --pin 99887766 --change-pin --new-pin $PIN
+kyok_conf '[token test]' "module = $module" 'uri = pkcs11:token=test' "pin-source = file:$(pin_file)" \
+    'require = never-extractable' 'timeout = 20'
 openssl_conf
-like 'kyok lists them' "$("$KYOK" key list test 2>&1)" 'ec'
 ca_new
-for key in rsa ec; do
-    ok "$key: signs and verifies, 4 threads" "$SUPPORT/sign_tool" run "pkcs11:token=test;object=$key" 4 5
+declare -A types=([rsa]=rsa-2048 [rsa4096]=rsa-4096)
+for key in rsa rsa4096; do
+    must "$key: kyok key generate" "$KYOK" key generate "pkcs11:token=test;object=$key" --type "${types[$key]}"
+    ok "$key: signs and verifies, 8 threads" "$SUPPORT/sign_tool" run "pkcs11:token=test;object=$key" 8 5
     ok "$key: reference" reference $key
-    must "$key: certificate" certificate $key
+    must "$key: request and certificate" certificate $key
+    declare "port_$key=$(free_port)"
+    port=port_$key
+    nginx_server "${!port}" $key
 done
-port=$(free_port) port2=$(free_port)
-nginx_server "$port" rsa
-nginx_server "$port2" ec
-sed_env() { sed -i 's/env KYOK_CONF;/env KYOK_CONF; env TPM2_PKCS11_STORE; env TPM2_PKCS11_TCTI; env TSS2_LOG; env TPM2_PKCS11_LOG_LEVEL;/' "$SANDBOX/nginx.conf"; }
-nginx_conf
-sed_env
-background nginx -e "$SANDBOX/nginx-error.log" -c "$SANDBOX/nginx.conf" -p "$SANDBOX" -g 'daemon off;'
-must 'nginx with keys in a TPM' wait_for 15 port_answers "$port"
+# shellcheck disable=SC2154
+{
+must 'nginx' nginx_start
 for version in 1.2 1.3; do
-    like "RSA, TLS $version" "$(tls_get "$port" "--tlsv$version" --tls-max $version 2>&1)" '^served with rsa'
-    like "ECDSA, TLS $version" "$(tls_get "$port2" "--tlsv$version" --tls-max $version 2>&1)" '^served with ec'
+    for key in rsa rsa4096; do
+        port=port_$key
+        like "$key: TLS $version" "$(tls_get "${!port}" "--tlsv$version" --tls-max $version 2>&1)" "^served with $key"
+    done
 done
-refused 'what a TPM cannot do is refused with the mechanism' any 'CKM_|ed25519|Ed25519' \
-    "$KYOK" key generate 'pkcs11:token=test;object=no' --type ed25519
+like 'RSA key exchange' "$(tls_get "$port_rsa" --tls-max 1.2 --ciphers AES128-GCM-SHA256 2>&1)" '^served with rsa'
+}
+refused 'a key of another tool that could leave the token is refused' any 'CKA_EXTRACTABLE' \
+    sh -c "pkcs11-tool --module '$module' --slot 3 --login --pin $PIN --keypairgen --key-type rsa:2048 --label weak --id 77 >/dev/null &&
+        '$SUPPORT/sign_tool' run 'pkcs11:token=test;object=weak' 1 1"
+for type in ec-p256 ed25519; do
+    refused "this token has no $type keys: refused, saying so" any 'lacks the mechanism' "$KYOK" key generate 'pkcs11:token=test;object=no' --type $type
+done
+like 'doctor finds nothing broken' "$("$KYOK" doctor 2>&1)" 'test'
+signer 'pkcs11:token=test;object=rsa'
+like 'signs' "$(signer_ask sign)" '^ok'
+like 'a forked child signs' "$(signer_ask fork)" '^ok'
+like 'and so does its parent' "$(signer_ask 'threads 4')" '^ok'
+signer_end
 done_testing

@@ -125,16 +125,17 @@ SANDBOX=$(mktemp -d "${TMPDIR:-/tmp}/kyok-test.XXXXXX") || exit 1
 chmod 711 "$SANDBOX"
 SANDBOX=$(realpath "$SANDBOX")
 export HOME=$SANDBOX XDG_RUNTIME_DIR=$SANDBOX XDG_CONFIG_HOME=$SANDBOX/config
-started=()
+lib_started=()
 at_end=()
 
 # background COMMAND...: runs it in a process group of its own, its output in $SANDBOX/NAME.log
 # (also $LOG); $PID is its id.
 background() {
-    LOG=$SANDBOX/$(basename "$1").$((${#started[@]} + 1)).log
+    LOG=$SANDBOX/$(basename "$1").$((${#lib_started[@]} + 1)).log
     setsid "$@" >"$LOG" 2>&1 </dev/null &
     PID=$!
-    started+=("$PID")
+    lib_started+=("$PID")
+    disown "$PID" # or bash tells of its end
 }
 
 # stop PID [SIGNAL]: ends the process group of something that background started, waits for it.
@@ -146,7 +147,6 @@ stop() {
         [ $i -ne 60 ] || kill -KILL -- "-$1" 2>/dev/null
         sleep 0.05
     done
-    wait "$1" 2>/dev/null
 }
 
 # wait_for SECONDS COMMAND...: until it succeeds; fails at the deadline.
@@ -176,7 +176,7 @@ cleanup() {
     local status=$? pid step
     trap - EXIT INT TERM HUP
     for step in ${at_end[@]+"${at_end[@]}"}; do $step; done
-    for pid in ${started[@]+"${started[@]}"}; do stop "$pid"; done
+    for pid in ${lib_started[@]+"${lib_started[@]}"}; do stop "$pid"; done
     if [ -n "${KEEP:-}" ]; then diag "kept: $SANDBOX"; else rm -rf "$SANDBOX"; fi
     exit $status
 }
@@ -362,7 +362,7 @@ reference() { pem_reference "pkcs11:token=test;object=$1;type=private" "$SANDBOX
 signer() {
     coproc SIGNER { exec "$SUPPORT/sign_tool" ask "$1" 2>"$SANDBOX/signer.err"; }
     # shellcheck disable=SC2153
-    started+=("$SIGNER_PID")
+    lib_started+=("$SIGNER_PID")
     local from=${SIGNER[0]} to=${SIGNER[1]}
     exec {SIGNER_OUT}>&"$to" {SIGNER_IN}<&"$from"
     exec {from}<&- {to}>&-
