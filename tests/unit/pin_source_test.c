@@ -2,6 +2,7 @@
 /* PIN sources: forms, permissions, what is kept for a child that may not read any more. */
 #include "common/config/config.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -193,6 +194,59 @@ static void a_child_uses_what_was_kept(void **state)
     expect_failure(source, KYOK_PIN, "chmod 0600");
 }
 
+#define LONG_PIN 600
+
+/* Each PIN is one letter, many times: a mixture would show a value that changed under its reader.
+ */
+static void *read_often(void *arg)
+{
+    bool *good = arg;
+    for (int i = 0; i < 300 && *good; i++) {
+        struct kyok_error err;
+        KYOK_AUTO_SECRET struct kyok_secret *pin = NULL;
+        *good = kyok_pin_source_read(source, &pin, &err) == KYOK_OK &&
+                kyok_secret_size(pin) == LONG_PIN;
+        const uint8_t *data = *good ? kyok_secret_data(pin) : NULL;
+        for (size_t j = 1; j < LONG_PIN && *good; j++)
+            *good = data[j] == data[0];
+    }
+    return NULL;
+}
+
+static void put_pin(char letter)
+{
+    char text[LONG_PIN], next[80];
+    memset(text, letter, sizeof(text));
+    snprintf(next, sizeof(next), "%s.next", path);
+    FILE *file = fopen(next, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, sizeof(text), file), sizeof(text));
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(next, 0600), 0);
+    assert_int_equal(rename(next, path), 0);
+}
+
+static void threads_read_while_a_value_is_renewed(void **state)
+{
+    pthread_t readers[3];
+    bool good[3] = {true, true, true};
+    struct kyok_error err;
+    (void)state;
+    put_pin('a');
+    assert_int_equal(kyok_pin_source_keep(source, &err), KYOK_OK);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&readers[i], NULL, read_often, &good[i]), 0);
+    for (int i = 0; i < 100; i++) {
+        put_pin((char)('a' + i % 26));
+        assert_int_equal(kyok_pin_source_keep(source, &err), KYOK_OK);
+        unlink(path);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        pthread_join(readers[i], NULL);
+        assert_true(good[i]);
+    }
+}
+
 static P11KitPin *callback(const char *asked, P11KitUri *uri, const char *description,
                            P11KitPinFlags flags, void *data)
 {
@@ -228,6 +282,7 @@ int main(void)
         cmocka_unit_test(a_credential_is_found_by_name),
         cmocka_unit_test(a_descriptor_is_read_once_and_kept),
         cmocka_unit_test(a_child_uses_what_was_kept),
+        cmocka_unit_test(threads_read_while_a_value_is_renewed),
         cmocka_unit_test(a_callback_answers_for_other_schemes),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
