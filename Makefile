@@ -156,6 +156,9 @@ $(BUILD)/install/kyok.so: $(call objects,$(provider_sources)) $(LIB) FORCE
 $(BUILD)/install/kyok: $(call objects,$(cli_sources)) $(LIB) FORCE
 	@mkdir -p $(@D)
 	$(Q)$(call link_program,$(libdir))
+$(BUILD)/install/completion/kyok: $(BUILD)/kyok
+	@mkdir -p $(@D)
+	$(Q)$(BUILD)/kyok completion > $@
 $(BUILD)/install/kyok-qemu-secret: $(call objects,$(qemu_secret_sources)) $(LIB) FORCE
 	@mkdir -p $(@D)
 	$(Q)$(call link_program,$(libdir))
@@ -168,13 +171,14 @@ $(BUILD)/install/kyok-hook.so: $(call objects,$(hook_worker_sources)) $(LIB) FOR
 	$(Q)$(call link_hook_worker,$(libdir))
 
 # FILE=DIRECTORY, with =MODE where it is not 644; what install puts there, uninstall removes.
-folders = openssl-provider nginx-module libvirt-hook qemu-secret cli
+folders = openssl-provider nginx-module libvirt-hook qemu-secret cli common/config
 installed = $(LIB)=$(libdir)
 ifneq ($(provider_sources),)
 installed += $(BUILD)/install/kyok.so=$(modulesdir)
 endif
 ifneq ($(cli_sources),)
 installed += $(BUILD)/install/kyok=$(bindir)=755
+installed += $(BUILD)/install/completion/kyok=$(PREFIX)/share/bash-completion/completions
 endif
 ifneq ($(qemu_secret_sources),)
 installed += $(BUILD)/install/kyok-qemu-secret=$(bindir)=755
