@@ -18,6 +18,7 @@
 #include <ngx_event.h>
 
 #include <stdbool.h>
+#include "common/key/key.h"
 #include "common/work/work.h"
 
 
@@ -51,12 +52,14 @@ void ngx_kyok_fiber_yield(ngx_kyok_fiber_t *fiber);
 typedef struct ngx_kyok_host_s  ngx_kyok_host_t;
 
 ngx_int_t ngx_kyok_hosts_init(ngx_cycle_t *cycle);
-/* plain: it is not TLS as soon as its handler changes with no SSL object */
+/* NULL: the connection has one, or there is no memory */
 ngx_kyok_host_t *ngx_kyok_host_create(ngx_connection_t *c);
 void ngx_kyok_host_accept(ngx_kyok_host_t *host,
     ngx_connection_handler_pt handler, ngx_uint_t http);
 void ngx_kyok_host_connect(ngx_kyok_host_t *host);
 ngx_uint_t ngx_kyok_hosted(ngx_connection_t *c);
+/* within SSL_do_handshake(), once the ServerHello is written */
+void ngx_kyok_host_server_hello(ngx_connection_t *c);
 extern const struct kyok_wait_hook  ngx_kyok_wait_hook;
 /* resumes what has completed */
 void ngx_kyok_hosts_completed(void);
@@ -73,7 +76,7 @@ ngx_int_t ngx_kyok_ssl_init(ngx_log_t *log);
 void ngx_kyok_ssl_add_key_time(ngx_ssl_conn_t *ssl_conn, int64_t ns);
 /* nanoseconds that its handshake was suspended */
 int64_t ngx_kyok_ssl_key_time(ngx_ssl_conn_t *ssl_conn);
-void ngx_kyok_ssl_watch_clients(ngx_uint_t on);
+void ngx_kyok_ssl_watch(ngx_uint_t on);
 
 
 /* ngx_kyok_config.c */
@@ -119,6 +122,81 @@ ngx_int_t ngx_kyok_keys_visit(ngx_cycle_t *cycle,
 void ngx_kyok_keys_test(ngx_cycle_t *cycle);
 void ngx_kyok_keys_tested(ngx_log_t *log);
 void ngx_kyok_keys_count(ngx_kyok_key_counts_t *counts);
+
+
+/* ngx_kyok_stats.c */
+
+#define NGX_KYOK_WORKERS  256
+#define NGX_KYOK_MEMBERS  32
+#define NGX_KYOK_NAME     128
+
+
+enum {
+    NGX_KYOK_TIMEOUTS = 0,
+    NGX_KYOK_CANCELLATIONS,
+    NGX_KYOK_REFUSED,
+    NGX_KYOK_FULL,
+    NGX_KYOK_RESUMED,
+    NGX_KYOK_FAILED,
+    NGX_KYOK_COUNTERS
+};
+
+
+enum {
+    NGX_KYOK_MEMBER_OPERATIONS = 0,
+    NGX_KYOK_MEMBER_FAILURES,
+    NGX_KYOK_MEMBER_TIMEOUTS,
+    NGX_KYOK_MEMBER_FAILOVERS,
+    NGX_KYOK_MEMBER_LOGINS,
+    NGX_KYOK_MEMBER_COUNTERS
+};
+
+
+typedef struct {
+    /* 0: free, 1: being filled, 2: taken */
+    ngx_atomic_t           taken;
+    u_char                 custodian[NGX_KYOK_NAME];
+    u_char                 member[NGX_KYOK_NAME];
+    ngx_atomic_t           counters[NGX_KYOK_MEMBER_COUNTERS];
+    ngx_atomic_t           latency[KYOK_WORK_BUCKETS];
+} ngx_kyok_member_t;
+
+
+typedef struct {
+    ngx_uint_t             in_flight;
+    ngx_uint_t             sessions;
+    u_char                 state[16];
+} ngx_kyok_gauges_t;
+
+
+typedef struct {
+    ngx_pid_t              pid;
+    ngx_uint_t             in_flight;
+    ngx_uint_t             suspended;
+    ngx_uint_t             threads;
+    ngx_uint_t             written_off;
+    ngx_kyok_key_counts_t  keys;
+    ngx_kyok_gauges_t      gauges[NGX_KYOK_MEMBERS];
+} ngx_kyok_worker_t;
+
+
+typedef struct {
+    ngx_atomic_t           counters[NGX_KYOK_COUNTERS];
+    ngx_kyok_member_t      members[NGX_KYOK_MEMBERS];
+    ngx_kyok_worker_t      workers[NGX_KYOK_WORKERS];
+} ngx_kyok_stats_t;
+
+
+ngx_int_t ngx_kyok_stats_add_zone(ngx_conf_t *cf);
+void ngx_kyok_stats_init(ngx_cycle_t *cycle);
+void ngx_kyok_stats_exit(void);
+/* the handshake of an accepted connection is over; NULL: it failed */
+void ngx_kyok_stats_handshake(ngx_ssl_conn_t *ssl_conn);
+void ngx_kyok_stats_publish(void);
+/* NULL: no http block */
+ngx_kyok_stats_t *ngx_kyok_stats_get(void);
+/* gauges of all living workers */
+void ngx_kyok_stats_sum(ngx_kyok_worker_t *sum);
 
 
 /* ngx_kyok_log.c: libkyok's diagnostics in nginx's log */

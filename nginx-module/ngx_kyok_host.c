@@ -36,6 +36,9 @@ struct ngx_kyok_host_s {
     ngx_ssl_connection_t        *ssl;
     ngx_ssl_conn_t              *ssl_conn;
 
+    /* from where SSL reads, while it is not to */
+    BIO                         *rbio;
+
     enum kyok_wait_result        result;
     struct kyok_deadline         until;
     ngx_event_t                  deadline;
@@ -65,7 +68,10 @@ static void ngx_kyok_host_main(void *data);
 static void ngx_kyok_host_switched(ngx_kyok_host_t *host);
 static void ngx_kyok_host_finished(ngx_kyok_host_t *host);
 static void ngx_kyok_host_keep(ngx_kyok_host_t *host);
+static void ngx_kyok_host_let_read(ngx_kyok_host_t *host);
 static void ngx_kyok_host_detach(ngx_kyok_host_t *host);
+static void ngx_kyok_host_count(ngx_kyok_host_t *host,
+    ngx_ssl_connection_t *ssl);
 static void ngx_kyok_host_release(ngx_kyok_host_t *host);
 static void ngx_kyok_host_suspended(ngx_kyok_host_t *host);
 static void ngx_kyok_host_set_deadline(ngx_kyok_host_t *host);
@@ -337,6 +343,7 @@ ngx_kyok_host_finished(ngx_kyok_host_t *host)
     }
 
     if (host->dead) {
+        ngx_kyok_host_count(host, NULL);
         ngx_kyok_host_release(host);
         return;
     }
@@ -374,6 +381,65 @@ ngx_kyok_host_finished(ngx_kyok_host_t *host)
     }
 
     ngx_kyok_host_keep(host);
+    ngx_kyok_host_let_read(host);
+}
+
+
+/*
+ * A quick client's answer to the server's flight could end the handshake in
+ * the very call that began it, and nginx would go on with the request there,
+ * in the fiber.  So what comes behind the ClientHello is read by a later call,
+ * whose end is told to our SSL handler.
+ */
+
+void
+ngx_kyok_host_server_hello(ngx_connection_t *c)
+{
+    BIO              *none;
+    ngx_kyok_host_t  *host;
+
+    host = ngx_kyok_current;
+
+    if (host == NULL
+        || host->connection != c
+        || host->rbio
+        || c->ssl == NULL
+        || c->ssl->handler == ngx_kyok_ssl_handler)
+    {
+        return;
+    }
+
+    none = BIO_new(BIO_s_mem());
+    if (none == NULL) {
+        return;
+    }
+
+    host->rbio = SSL_get_rbio(c->ssl->connection);
+
+    BIO_up_ref(host->rbio);
+    SSL_set0_rbio(c->ssl->connection, none);
+}
+
+
+static void
+ngx_kyok_host_let_read(ngx_kyok_host_t *host)
+{
+    ngx_connection_t  *c;
+
+    if (host->rbio == NULL) {
+        return;
+    }
+
+    c = host->connection;
+
+    SSL_set0_rbio(c->ssl->connection, host->rbio);
+    host->rbio = NULL;
+
+    /* the event method may have told already */
+
+    c->read->ready = 1;
+
+    ngx_post_event(c->read, &ngx_posted_events);
 }
 
 
@@ -413,6 +479,8 @@ ngx_kyok_host_detach(ngx_kyok_host_t *host)
 
     c = host->connection;
 
+    ngx_kyok_host_count(host, c->ssl);
+
     if (c->read->handler == ngx_kyok_event_handler) {
         c->read->handler = host->read;
         c->write->handler = host->write;
@@ -429,6 +497,24 @@ ngx_kyok_host_detach(ngx_kyok_host_t *host)
 }
 
 
+/* A mail session may end without any. */
+
+static void
+ngx_kyok_host_count(ngx_kyok_host_t *host, ngx_ssl_connection_t *ssl)
+{
+    if (host->upstream) {
+        return;
+    }
+
+    if (ssl && ssl->handshaked) {
+        ngx_kyok_stats_handshake(ssl->connection);
+
+    } else if (host->http || host->ssl_handler) {
+        ngx_kyok_stats_handshake(NULL);
+    }
+}
+
+
 static void
 ngx_kyok_host_release(ngx_kyok_host_t *host)
 {
@@ -438,6 +524,10 @@ ngx_kyok_host_release(ngx_kyok_host_t *host)
 
     if (host->connected.posted) {
         ngx_delete_posted_event(&host->connected);
+    }
+
+    if (host->rbio) {
+        BIO_free(host->rbio);
     }
 
     if (host->ssl_conn) {

@@ -10,6 +10,7 @@
 static void *ngx_kyok_create_conf(ngx_cycle_t *cycle);
 static char *ngx_kyok_init_conf(ngx_cycle_t *cycle, void *conf);
 static ngx_int_t ngx_kyok_init_process(ngx_cycle_t *cycle);
+static void ngx_kyok_exit_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_kyok_init_notices(ngx_cycle_t *cycle);
 static void ngx_kyok_notice_handler(ngx_event_t *ev);
 
@@ -77,7 +78,7 @@ ngx_module_t  ngx_kyok_module = {
     ngx_kyok_init_process,                 /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
+    ngx_kyok_exit_process,                 /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -164,6 +165,7 @@ ngx_kyok_init_process(ngx_cycle_t *cycle)
     }
 
     ngx_kyok_keys_test(cycle);
+    ngx_kyok_stats_init(cycle);
 
     if (!kcf->enable) {
         return NGX_OK;
@@ -178,9 +180,16 @@ ngx_kyok_init_process(ngx_cycle_t *cycle)
     }
 
     kyok_work_set_hook(&ngx_kyok_wait_hook);
-    ngx_kyok_ssl_watch_clients(1);
+    ngx_kyok_ssl_watch(1);
 
     return NGX_OK;
+}
+
+
+static void
+ngx_kyok_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_kyok_stats_exit();
 }
 
 

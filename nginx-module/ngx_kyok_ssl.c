@@ -3,8 +3,9 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * What the module keeps with each SSL object: how long its handshake waited
- * for key operations; and for a client's, the notice that its handshake
- * begins, as nginx has no hook of its own for upstream connections.
+ * for key operations; and the notices that a client's handshake begins, as
+ * nginx has no hook of its own for upstream connections, and that a server
+ * has answered the ClientHello.
  */
 
 
@@ -19,7 +20,7 @@ static void ngx_kyok_ssl_connect(ngx_connection_t *c);
 
 
 static int         ngx_kyok_ssl_index = -1;
-static ngx_uint_t  ngx_kyok_ssl_clients;
+static ngx_uint_t  ngx_kyok_ssl_watched;
 
 
 ngx_int_t
@@ -42,9 +43,9 @@ ngx_kyok_ssl_init(ngx_log_t *log)
 
 
 void
-ngx_kyok_ssl_watch_clients(ngx_uint_t on)
+ngx_kyok_ssl_watch(ngx_uint_t on)
 {
-    ngx_kyok_ssl_clients = on;
+    ngx_kyok_ssl_watched = on;
 }
 
 
@@ -52,7 +53,7 @@ static void
 ngx_kyok_ssl_new(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int index,
     long argl, void *argp)
 {
-    if (ngx_kyok_ssl_clients) {
+    if (ngx_kyok_ssl_watched) {
         SSL_set_info_callback(parent, ngx_kyok_ssl_info);
     }
 }
@@ -70,6 +71,18 @@ ngx_kyok_ssl_info(const ngx_ssl_conn_t *ssl_conn, int where, int ret)
 
     if (next) {
         next(ssl_conn, where, ret);
+    }
+
+    if (where == SSL_CB_ACCEPT_LOOP) {
+        if (SSL_get_state(ssl_conn) == TLS_ST_SW_SRVR_HELLO) {
+            c = ngx_ssl_get_connection(ssl_conn);
+
+            if (c) {
+                ngx_kyok_host_server_hello(c);
+            }
+        }
+
+        return;
     }
 
     if (!(where & SSL_CB_HANDSHAKE_START) || SSL_is_server(ssl_conn)) {

@@ -47,7 +47,9 @@ unset OPENSSL_CONF
 https=$(free_port) plain=$(free_port)
 server() { # KEY-DIRECTIVES
     echo "server { listen 127.0.0.1:$https ssl http2; listen 127.0.0.1:$plain; $1
-        location / { return 200 \"hello\\n\"; } }"
+        location / { return 200 \"hello\\n\"; }
+        location = /kyok { kyok_status; }
+        location = /kyok.json { kyok_status json; } }"
 }
 both="ssl_certificate $SANDBOX/ec.pem; ssl_certificate_key $SANDBOX/ec.ref;
     ssl_certificate $SANDBOX/rsa.pem; ssl_certificate_key $SANDBOX/rsa.ref;"
@@ -184,9 +186,62 @@ if [ "$(id -u)" -eq 0 ]; then
     chown -R nobody "$SANDBOX/hsm1"
 else skip "not root"; fi
 
+# --- kyok_status and $kyok_key_time ----------------------------------------------------------------
+nginx_workers=2
+nginx_access_log="$NGX/access.log timed"
+nginx_stop TERM
+configure "$both"
+# shellcheck disable=SC2016
+sed -i "s|^http {|http { log_format timed '\$kyok_key_time';|" "$NGX/nginx.conf"
+nginx_start
+faulty one delay C_Sign 50ms
+load "$https" clients=8 count=40
+sleep 1.5
+page=$(curl -sS "http://127.0.0.1:$plain/kyok")
+metric() { awk -v name="$1" '$1 == name { print $2 }' <<<"$page"; }
+is "full handshakes of both workers" "$(metric kyok_full_handshakes_total)" 40
+# Two keys in two workers are tried as well.
+is "operations by custodian and member" "$(metric 'kyok_operations_total{custodian="web",member="web"}')" 44
+is "the histogram counts all" "$(metric 'kyok_operation_seconds_count{custodian="web",member="web"}')" 44
+at_most "and knows which were slow" "$(metric 'kyok_operation_seconds_bucket{custodian="web",member="web",le="0.03200"}')" 4
+is "keys that passed their self-test" "$(metric 'kyok_keys{state="good"}')" 4
+is "the member is healthy" "$(metric 'kyok_member_state{custodian="web",member="web",state="healthy"}')" 1
+at_least "sessions" "$(metric 'kyok_sessions{custodian="web",member="web"}')" 2
+wanted=$(date -d "$(openssl x509 -in "$SANDBOX/ec.pem" -noout -enddate | cut -d= -f2)" +%s)
+is "when a certificate expires" "$(sed -n "s|^kyok_certificate_expiry_seconds{certificate=\"$SANDBOX/ec.pem\",.*} ||p" <<<"$page")" "$wanted"
+like "the same as JSON" "$(curl -sS "http://127.0.0.1:$plain/kyok.json" | perl -MJSON::PP -0ne '
+    my $p = decode_json($_); print "$p->{full_handshakes} $p->{members}[0]{custodian} $p->{keys}{good}"')" '^40 web 4$'
+at_least "\$kyok_key_time in the access log, seconds" "$(grep -v '^-' "$NGX/access.log" | sort -n | head -1)" 0.05
+is "for each handshake" "$(grep -cv '^-' "$NGX/access.log")" 40
+before=$(metric kyok_full_handshakes_total)
+nginx_reload
+page=$(curl -sS "http://127.0.0.1:$plain/kyok")
+is "counters outlive a reload" "$(metric kyok_full_handshakes_total)" "$before"
+nginx_access_log=off
+nginx_conf "" "$(server "$both" | sed 's/kyok_status json/kyok_status yaml/')"
+refused "kyok_status takes prometheus or json" any 'invalid value "yaml" in "kyok_status" directive.*nginx.conf:[0-9]+' nginx_run -t
+faulty one clear
+nginx_workers=1
+
+# --- a group of two -------------------------------------------------------------------------------------
+printf '%s\n' '[token web]' "uri = pkcs11:token=web?module-path=$SANDBOX/one.so" \
+    "uri = pkcs11:token=web?module-path=$SANDBOX/two.so" "pin-source = file:$pin" 'timeout = 2s' >"$NGX/kyok.conf"
 begin
-load "$https" clients=4 count=16
+load "$https" clients=4 count=40
+"$SUPPORT/tls_load_tool" "$https" clients=8 seconds=5 >"$SANDBOX/load" &
+busy=$!
+sleep 1
+faulty one remove
+sleep 1.5
+faulty one return
+wait $busy
+diag "$(cat "$SANDBOX/load")"
+failed=$(grep -o 'failed=[0-9]*' "$SANDBOX/load" | cut -d= -f2)
+at_least "one of two HSMs killed and back, handshakes" "$(grep -o 'done=[0-9]*' "$SANDBOX/load" | cut -d= -f2)" 200
+at_most "at most 1 % of them fail" "$failed" "$(perl -ne 'print int($1 / 100) if /done=(\d+)/' "$SANDBOX/load")"
+at_least "the other took over, operations" "$(faulty two count C_Sign | awk '{ print $NF }')" 50
 nginx_stop
+is "nor at the other" "$(faulty two sessions)" 0
 is "no session is left at the HSM" "$(faulty one sessions)" 0
 is "nor was any worker killed by a signal of its own" "$(grep 'exited on signal' "$NGX/error.log" | grep -v 'signal 9')" ""
 done_testing
