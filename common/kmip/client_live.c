@@ -198,21 +198,24 @@ static bool must_make(struct kyok_kmip_live *live)
     return live->making_tls = true;
 }
 
-static void install(struct kyok_kmip_live *live, struct kyok_tls *made)
+/* True when there is something to connect with now. */
+static bool install(struct kyok_kmip_live *live, struct kyok_tls *made)
 {
     pthread_mutex_lock(&live->lock);
     struct kyok_tls *old = made == NULL ? NULL : live->tls;
     if (made != NULL)
         live->tls = made;
+    bool usable = live->tls != NULL;
     live->files_checked_ns = kyok_now_ns();
     live->making_tls = false;
     pthread_cond_broadcast(&live->tls_made);
     pthread_mutex_unlock(&live->lock);
     if (old == NULL)
-        return;
+        return usable;
     kyok_tls_free(old);
     for (size_t i = 0; i < live->endpoint_count; i++)
         kyok_kmip_pool_drain(&live->endpoints[i]);
+    return usable;
 }
 
 /* Reading a pkcs11: key may take a token's time, so no lock is held. Files that are being replaced
@@ -223,8 +226,8 @@ static enum kyok_status make_tls(struct kyok_kmip_live *live, struct kyok_error 
     char text[1200];
     enum kyok_status status = kyok_tls_new(&live->config, &made, err);
 
-    install(live, made);
-    if (status != KYOK_OK && live->tls != NULL) {
+    bool usable = install(live, made);
+    if (status != KYOK_OK && usable) {
         kyok_log(KYOK_LOG_WARNING, "kmip %s: changed files are not used: %s", live->config.name,
                  kyok_error_text(err, text, sizeof text));
         return KYOK_OK;

@@ -23,6 +23,7 @@ struct file_mark {
 struct kyok_tls {
     atomic_uint references;
     OSSL_LIB_CTX *library;
+    OSSL_PROVIDER *provider; /* default; NULL when the configuration loaded it */
     SSL_CTX *context;
     struct file_mark marks[TLS_FILES];
     char identity[256];
@@ -184,7 +185,8 @@ static enum kyok_status make_library(struct kyok_tls *tls, const struct kyok_kmi
         return kyok_fail(err, KYOK_SYSTEM, config->name, "no memory for TLS");
     if (key_is_reference(config))
         return kyok_kmip_nested_load(tls->library, config, err);
-    if (OSSL_PROVIDER_load(tls->library, "default") == NULL)
+    tls->provider = OSSL_PROVIDER_load(tls->library, "default");
+    if (tls->provider == NULL)
         return file_failed(config->name, "OpenSSL's default provider does not load", err);
     return KYOK_OK;
 }
@@ -236,6 +238,8 @@ void kyok_tls_free(struct kyok_tls *tls)
     if (tls == NULL || atomic_fetch_sub(&tls->references, 1) != 1)
         return;
     SSL_CTX_free(tls->context);
+    if (tls->provider != NULL) /* which the library context does not do */
+        OSSL_PROVIDER_unload(tls->provider);
     OSSL_LIB_CTX_free(tls->library);
     free(tls);
 }

@@ -660,7 +660,7 @@ static void forked_children(void **state)
     struct load loads[THREADS];
     pthread_t threads[THREADS];
     (void)state;
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     skip(); /* the sanitizer's own locks do not survive a fork among threads */
 #endif
     group_open(&group, "fork", "alice", 5000, &one, NULL);
