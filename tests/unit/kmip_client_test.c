@@ -2,6 +2,7 @@
 /* The KMIP client against the scripted server: faults, deadlines, connections, failover, versions.
  */
 #include "common/kmip/client_call.h"
+#include "tests/support/kmip_peer.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -21,77 +22,21 @@ static char directory[64];
 
 /* --- servers --------------------------------------------------------------------------------- */
 
-struct peer {
-    pid_t pid;
-    FILE *to, *from;
-    int port;
-};
-
-static const char *tool_path(void)
+static const char *tell(struct kmip_peer *peer, const char *format, ...)
 {
-    const char *build = getenv("BUILD");
-    static char path[512];
-
-    snprintf(path, sizeof path, "%s/tests/support/kmip_server_tool",
-             build != NULL ? build : "build");
-    return path;
-}
-
-static void peer_start(struct peer *peer)
-{
-    int in[2], out[2];
-    char line[256];
-
-    assert_int_equal(pipe2(in, O_CLOEXEC), 0);
-    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-    peer->pid = fork();
-    if (peer->pid == 0) {
-        dup2(in[0], 0);
-        dup2(out[1], 1);
-        execl(tool_path(), tool_path(), "--certs", directory, (char *)NULL);
-        _exit(127);
-    }
-    close(in[0]);
-    close(out[1]);
-    peer->to = fdopen(in[1], "w");
-    peer->from = fdopen(out[0], "r");
-    assert_non_null(fgets(line, sizeof line, peer->from));
-    assert_int_equal(sscanf(line, "port %d", &peer->port), 1);
-}
-
-static void peer_stop(struct peer *peer)
-{
-    fclose(peer->to);
-    fclose(peer->from);
-    waitpid(peer->pid, NULL, 0);
-}
-
-/* The answer, which begins with "ok". */
-static const char *tell(struct peer *peer, const char *format, ...)
-{
-    static char line[1024];
+    char command[256];
     va_list list;
 
     va_start(list, format);
-    vfprintf(peer->to, format, list);
+    vsnprintf(command, sizeof command, format, list);
     va_end(list);
-    fputc('\n', peer->to);
-    fflush(peer->to);
-    assert_non_null(fgets(line, sizeof line, peer->from));
-    if (strncmp(line, "ok", 2) != 0)
-        fail_msg("%s: %s", format, line);
+    const char *line = kmip_peer_tell(peer, "%s", command);
+    if (line == NULL || strncmp(line, "ok", 2) != 0)
+        fail_msg("%s: %s", command, line == NULL ? "the server is gone" : line);
     return line;
 }
 
-static long stat_of(struct peer *peer, const char *name)
-{
-    const char *line = tell(peer, "stats"), *at;
-    char wanted[64];
-
-    snprintf(wanted, sizeof wanted, " %s=", name);
-    at = strstr(line, wanted);
-    return at == NULL ? 0 : strtol(at + strlen(wanted), NULL, 10);
-}
+#define stat_of kmip_peer_stat
 
 /* --- one group ------------------------------------------------------------------------------- */
 
@@ -103,13 +48,13 @@ struct group {
     struct kyok_kmip_client *client;
 };
 
-static struct peer one, two; /* live for the whole test program */
+static struct kmip_peer one, two; /* live for the whole test program */
 
 static void group_open(struct group *group, const char *name, const char *identity,
-                       unsigned timeout, struct peer *first, struct peer *second)
+                       unsigned timeout, struct kmip_peer *first, struct kmip_peer *second)
 {
     struct kyok_error err;
-    struct peer *peers[] = {first, second};
+    struct kmip_peer *peers[] = {first, second};
 
     memset(group, 0, sizeof *group);
     group->config.name = (char *)name;
@@ -686,16 +631,10 @@ static void forked_children(void **state)
 
 static int set_up(void **state)
 {
-    char command[128];
     (void)state;
-    snprintf(directory, sizeof directory, "/tmp/kyok-kmip-XXXXXX");
-    if (access(tool_path(), X_OK) != 0 || mkdtemp(directory) == NULL)
+    if (!kmip_peer_certificates(directory) || !kmip_peer_start(&one, directory) ||
+        !kmip_peer_start(&two, directory))
         return -1;
-    snprintf(command, sizeof command, "tests/support/certs.sh %s", directory);
-    if (system(command) != 0)
-        return -1;
-    peer_start(&one);
-    peer_start(&two);
     tell(&one, "key k aes-256");
     tell(&two, "key k aes-256");
     return 0;
@@ -703,12 +642,11 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    char command[128];
     (void)state;
-    peer_stop(&one);
-    peer_stop(&two);
-    snprintf(command, sizeof command, "rm -rf %s", directory);
-    return system(command);
+    kmip_peer_stop(&one);
+    kmip_peer_stop(&two);
+    kmip_peer_remove(directory);
+    return 0;
 }
 
 int main(void)
@@ -729,8 +667,8 @@ int main(void)
         cmocka_unit_test(paging),
         cmocka_unit_test(forked_children),
     };
-    if (access(tool_path(), X_OK) != 0) {
-        print_message("1..0 # SKIP %s is not built (make tests)\n", tool_path());
+    if (access(kmip_peer_tool(), X_OK) != 0) {
+        print_message("1..0 # SKIP %s is not built (make tests)\n", kmip_peer_tool());
         return 0;
     }
     return cmocka_run_group_tests(tests, set_up, tear_down);
