@@ -27,6 +27,9 @@
     TABLE(cli_key_list_verbs)                                                                      \
     TABLE(cli_key_show_verbs)                                                                      \
     TABLE(cli_key_reference_verbs)                                                                 \
+    TABLE(cli_key_life_verbs)                                                                      \
+    TABLE(cli_key_life_destroy_verbs)                                                              \
+    TABLE(cli_key_life_import_verbs)                                                               \
     TABLE(cli_module_verbs)                                                                        \
     TABLE(cli_envelope_seal_verbs)                                                                 \
     TABLE(cli_envelope_open_verbs)                                                                 \

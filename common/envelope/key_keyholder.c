@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Recipients whose keys are in a token group or at a KMIP server, through the key layer. */
 #include "common/envelope/keyholder.h"
+#include "common/key/lifecycle.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -169,13 +170,24 @@ static enum kyok_status wrap_with_key(struct kyok_key *key, enum kyok_envelope_a
     return KYOK_OK;
 }
 
+/* New data goes to the newest active version of the key that a name means. */
+static enum kyok_status open_current(struct kyok_context *context,
+                                     const struct kyok_reference *reference, struct kyok_key **key,
+                                     struct kyok_error *err)
+{
+    AUTO_REFERENCE struct kyok_reference *current = NULL;
+
+    KYOK_TRY(kyok_key_current(context, reference, &current, err));
+    return kyok_key_open(context, current, (struct kyok_bytes){0}, key, err);
+}
+
 static enum kyok_status key_wrap(void *self, const struct kyok_reference *reference,
                                  enum kyok_envelope_algorithm algorithm, struct kyok_bytes cek,
                                  struct kyok_jwe_recipient *recipient, struct kyok_error *err)
 {
     AUTO_KEY struct kyok_key *key = NULL;
 
-    KYOK_TRY(kyok_key_open(self, reference, (struct kyok_bytes){0}, &key, err));
+    KYOK_TRY(open_current(self, reference, &key, err));
     KYOK_TRY(kid_of_key(key, kyok_context_config(self), &recipient->kid, err));
     return wrap_with_key(key, algorithm, cek, recipient, err);
 }
@@ -195,7 +207,7 @@ static enum kyok_status key_name(void *self, const struct kyok_reference *refere
 {
     AUTO_KEY struct kyok_key *key = NULL;
 
-    KYOK_TRY(kyok_key_open(self, reference, (struct kyok_bytes){0}, &key, err));
+    KYOK_TRY(open_current(self, reference, &key, err));
     return kid_of_key(key, kyok_context_config(self), kid, err);
 }
 
@@ -223,6 +235,24 @@ static struct kyok_cipher_request unwrap_request(const struct kyok_jwe_recipient
     return request;
 }
 
+/* A token only says "not permitted": the key's record may say why. */
+static void explain_refusal(struct kyok_context *context, const struct kyok_reference *reference,
+                            struct kyok_error *err)
+{
+    KYOK_AUTO_FREE struct kyok_key_record *record = calloc(1, sizeof(*record));
+    const struct kyok_key_version *version = NULL;
+    struct kyok_error ignored;
+
+    if (record == NULL || reference->kind != KYOK_REFERENCE_PKCS11 ||
+        kyok_key_record(context, reference, record, &ignored) != KYOK_OK)
+        return;
+    version =
+        kyok_key_record_version(record, reference->object, reference->has_id ? reference->id : NULL,
+                                reference->has_id ? reference->id_size : 0);
+    if (version != NULL && version->state != KYOK_STATE_ACTIVE)
+        kyok_remedy(err, "its record says that the key is %s", kyok_key_state_name(version->state));
+}
+
 static enum kyok_status key_unwrap(void *self, const struct kyok_jwe_recipient *recipient,
                                    const char *kid, struct kyok_secret **cek,
                                    struct kyok_error *err)
@@ -240,7 +270,9 @@ static enum kyok_status key_unwrap(void *self, const struct kyok_jwe_recipient *
         return kyok_fail(err, KYOK_REFUSED, recipient->kid, "%s needs a key of type %s, not %s",
                          kyok_envelope_algorithm_name(recipient->algorithm),
                          kyok_key_type_name(wanted), kyok_key_type_name(kyok_key_info(key)->type));
-    return kyok_key_decrypt(key, &request, cek, err);
+    if (kyok_key_decrypt(key, &request, cek, err) == KYOK_REFUSED)
+        explain_refusal(self, reference, err);
+    return *cek != NULL ? KYOK_OK : err->status;
 }
 
 /* --- which custodian ------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening a key of a group: found on one member, believed of the others until they show theirs. */
-#include "common/pkcs11/live.h"
+#include "common/pkcs11/life.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -95,7 +95,7 @@ static enum kyok_status not_one(const struct kyok_call *call, size_t count,
 }
 
 static CK_RV describe(const struct kyok_call *call, CK_OBJECT_HANDLE object,
-                      struct opening *opening, struct kyok_error *err)
+                      enum kyok_require require, struct opening *opening, struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer spki = {0};
     struct kyok_facts facts;
@@ -106,8 +106,7 @@ static CK_RV describe(const struct kyok_call *call, CK_OBJECT_HANDLE object,
         rv = kyok_object_public_key(call->lease, &facts, &spki);
     if (rv != CKR_OK)
         return rv;
-    if (kyok_facts_require(&facts, call->group->config->require, opening->reference->text, err) ==
-            KYOK_OK &&
+    if (kyok_facts_require(&facts, require, opening->reference->text, err) == KYOK_OK &&
         kyok_key_usable(call->lease, kyok_facts_type(&facts, &bits), opening->reference->text,
                         err) == KYOK_OK &&
         kyok_facts_info(&facts, call->lease->token, call->group->config->name,
@@ -120,6 +119,26 @@ static CK_RV describe(const struct kyok_call *call, CK_OBJECT_HANDLE object,
     return CKR_OK;
 }
 
+/* A descendant exists wrapped only; what is unwrapped to describe it is let go again. */
+static CK_RV describe_descendant(const struct kyok_call *call, struct opening *opening,
+                                 struct kyok_error *err)
+{
+    const struct kyok_lease *lease = call->lease;
+    CK_OBJECT_HANDLE object;
+    CK_RV rv = kyok_descendant_unwrap(lease, call->group, opening->reference, &object, err);
+
+    if (rv != CKR_OK || err->status != KYOK_OK)
+        return rv;
+    if (object == 0) {
+        not_one(call, 0, opening->reference, err);
+        return CKR_OK;
+    }
+    kyok_key_info_clear(opening->info);
+    rv = describe(call, object, kyok_require_of_unwrapped(call->group), opening, err);
+    (void)lease->f->C_DestroyObject(lease->handle, object);
+    return rv;
+}
+
 static CK_RV open_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
 {
     struct opening *opening = arg;
@@ -129,12 +148,14 @@ static CK_RV open_on(const struct kyok_call *call, void *arg, struct kyok_error 
 
     if (rv != CKR_OK)
         return rv;
+    if (count == 0 && wanted_class(opening->reference, CKO_SECRET_KEY))
+        return describe_descendant(call, opening, err);
     if (count != 1) {
         not_one(call, count, opening->reference, err);
         return CKR_OK;
     }
     kyok_key_info_clear(opening->info);
-    return describe(call, found[0], opening, err);
+    return describe(call, found[0], call->group->config->require, opening, err);
 }
 
 /* A key may be on some members only (one more is being added): each is asked until one has it. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/pkcs11/live.h"
+#include "common/pkcs11/life.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -169,16 +169,23 @@ static CK_RV compare_public(const struct kyok_lease *lease, const struct kyok_gr
     return rv;
 }
 
+/* What came in by C_UnwrapKey was never "always sensitive" to a token, whatever it is. Its parent
+ * must meet the group's require. */
+enum kyok_require kyok_require_of_unwrapped(const struct kyok_group *group)
+{
+    return group->config->require == KYOK_REQUIRE_NEVER_EXTRACTABLE ? KYOK_REQUIRE_NON_EXTRACTABLE
+                                                                    : group->config->require;
+}
+
 static CK_RV verify(const struct kyok_lease *lease, const struct kyok_group_key *key,
-                    CK_OBJECT_HANDLE object, struct kyok_error *err)
+                    CK_OBJECT_HANDLE object, enum kyok_require require, struct kyok_error *err)
 {
     struct kyok_facts facts;
     CK_RV rv = kyok_facts_read(lease, object, &facts);
 
     if (rv != CKR_OK)
         return rv;
-    if (kyok_facts_require(&facts, key->group->config->require, key->reference->text, err) !=
-        KYOK_OK)
+    if (kyok_facts_require(&facts, require, key->reference->text, err) != KYOK_OK)
         return CKR_OK;
     if (key->public_key != NULL)
         return compare_public(lease, key, &facts, err);
@@ -195,6 +202,7 @@ CK_RV kyok_key_resolve(const struct kyok_lease *lease, const struct kyok_group_k
     CK_OBJECT_CLASS object_class =
         key->object == KYOK_OBJECT_SECRET ? CKO_SECRET_KEY : CKO_PRIVATE_KEY;
     CK_OBJECT_HANDLE handles[2];
+    enum kyok_require require = key->group->config->require;
     char text[128];
     size_t count;
     CK_RV rv;
@@ -202,7 +210,12 @@ CK_RV kyok_key_resolve(const struct kyok_lease *lease, const struct kyok_group_k
     err->status = KYOK_OK;
     *found = KYOK_MISSING;
     rv = kyok_objects_find_surely(lease, object_class, reference, handles, &count);
-    if (rv != CKR_OK)
+    if (rv == CKR_OK && count == 0 && object_class == CKO_SECRET_KEY) {
+        rv = kyok_descendant_unwrap(lease, key->group, reference, &handles[0], err);
+        count = handles[0] != 0;
+        require = kyok_require_of_unwrapped(key->group);
+    }
+    if (rv != CKR_OK || err->status != KYOK_OK)
         return rv;
     kyok_token_text(lease->token, text, sizeof(text));
     if (count == 0) {
@@ -217,7 +230,7 @@ CK_RV kyok_key_resolve(const struct kyok_lease *lease, const struct kyok_group_k
         return CKR_OK;
     }
     *object = handles[0];
-    rv = verify(lease, key, handles[0], err);
+    rv = verify(lease, key, handles[0], require, err);
     if (rv == CKR_OK)
         *found = err->status == KYOK_OK ? KYOK_FOUND : KYOK_DIFFERENT;
     return rv;

@@ -8,6 +8,7 @@
 #define KYOK_PKCS11_H
 
 #include "common/base/base.h"
+#include "common/base/key_record.h"
 #include "common/config/config.h"
 
 /* The definition of a group of replica tokens: survives fork; its live state is per process. */
@@ -81,6 +82,58 @@ enum kyok_status kyok_group_list(struct kyok_group *group, const struct kyok_ref
 
 typedef void kyok_member_visitor(void *caller, const struct kyok_custodian_figures *figures);
 void kyok_group_figures(struct kyok_group *group, kyok_member_visitor *visit, void *caller);
+
+/* --- the life of keys (record.c, life.c, descendant.c) ---------------------------------------- */
+
+/* The record of a key's name, from the first member that has one; KYOK_NOT_FOUND without. */
+enum kyok_status kyok_group_record_read(struct kyok_group *group,
+                                        const struct kyok_reference *reference, const char *name,
+                                        struct kyok_key_record *record,
+                                        struct kyok_deadline deadline, struct kyok_error *err);
+/* Counts record->serial up and writes to every member, each of which must answer. A crash leaves
+ * the old record, the new one, or both, of which the newer counts. */
+enum kyok_status kyok_group_record_write(struct kyok_group *group,
+                                         const struct kyok_reference *reference,
+                                         struct kyok_key_record *record,
+                                         struct kyok_deadline deadline, struct kyok_error *err);
+typedef bool kyok_record_visitor(void *caller, const struct kyok_key_record *record);
+enum kyok_status kyok_group_record_list(struct kyok_group *group,
+                                        const struct kyok_reference *reference,
+                                        kyok_record_visitor *visit, void *caller,
+                                        struct kyok_deadline deadline, struct kyok_error *err);
+
+/* The usage attributes of an object of its own (enum kyok_key_usage), on every member. */
+enum kyok_status kyok_group_set_usage(struct kyok_group_key *key, unsigned usage,
+                                      struct kyok_deadline deadline, struct kyok_error *err);
+/* On every member, with its public half. */
+enum kyok_status kyok_group_destroy(struct kyok_group_key *key, struct kyok_deadline deadline,
+                                    struct kyok_error *err);
+
+/* A new AES-256 key that exists nowhere but wrapped by parent; made and wrapped in the token. */
+enum kyok_status kyok_group_descend(struct kyok_group_key *parent, struct kyok_key_version *version,
+                                    struct kyok_deadline deadline, struct kyok_error *err);
+/* The same key wrapped by another parent, in the token; *version is changed. */
+enum kyok_status kyok_group_rewrap(struct kyok_group_key *parent, const struct kyok_key_name *name,
+                                   struct kyok_key_version *version, struct kyok_deadline deadline,
+                                   struct kyok_error *err);
+
+/* An AES key that comes in wrapped: key_wrapped is a key under transport (RSA-OAEP with hash),
+ * material is the AES key under that (RFC 5649). Becomes a token object of this name, not
+ * extractable. */
+struct kyok_import_request {
+    enum kyok_hash hash;
+    struct kyok_bytes key_wrapped, material;
+    struct kyok_key_name name;
+    unsigned usage;
+    uint8_t check_value[3]; /* out: of the key that came in */
+};
+/* Whether the token unwraps a key with this hash; nothing stays there. */
+enum kyok_status kyok_group_try_carrier(struct kyok_group_key *transport, enum kyok_hash hash,
+                                        struct kyok_bytes key_wrapped,
+                                        struct kyok_deadline deadline, struct kyok_error *err);
+enum kyok_status kyok_group_import(struct kyok_group_key *transport,
+                                   struct kyok_import_request *request,
+                                   struct kyok_deadline deadline, struct kyok_error *err);
 
 /* True in a thread that is inside a module's function: a module that uses this process's libcrypto
  * must not be led back to kyok. */

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to key/: what the files of a key's life share. */
+#ifndef KYOK_KEY_LIFE_H
+#define KYOK_KEY_LIFE_H
+
+#include "common/key/context.h"
+#include "common/key/lifecycle.h"
+#include "common/pkcs11/pkcs11.h"
+
+#include <stdlib.h>
+
+/* The token group behind a reference, and how long it may take. */
+struct kyok_life {
+    struct kyok_context *context;
+    const struct kyok_reference *reference;
+    struct kyok_group *group;
+    struct kyok_deadline deadline;
+    char base[KYOK_RECORD_LABEL_MAX + 1]; /* the key's name */
+};
+enum kyok_status kyok_life_begin(struct kyok_context *context,
+                                 const struct kyok_reference *reference, struct kyok_life *life,
+                                 struct kyok_error *err);
+/* Opens the key of exactly this version. */
+enum kyok_status kyok_life_open(const struct kyok_life *life, const struct kyok_key_name *name,
+                                struct kyok_key **key, struct kyok_error *err);
+/* token, object and id of a version. */
+enum kyok_status kyok_life_reference(const struct kyok_life *life, const struct kyok_key_name *name,
+                                     struct kyok_reference **reference, struct kyok_error *err);
+enum kyok_status kyok_life_record(const struct kyok_life *life, struct kyok_key_record *record,
+                                  struct kyok_error *err);
+enum kyok_status kyok_life_write(const struct kyok_life *life, struct kyok_key_record *record,
+                                 struct kyok_error *err);
+/* The version that the reference names: by label and id, or by label alone. */
+enum kyok_status kyok_life_version(const struct kyok_life *life, struct kyok_key_record *record,
+                                   struct kyok_key_version **version, struct kyok_error *err);
+enum kyok_status kyok_life_new_id(struct kyok_key_name *name, struct kyok_error *err);
+void kyok_life_event(const char *type, const struct kyok_life *life,
+                     const struct kyok_key_name *name, const char *detail, enum kyok_status status);
+
+void kyok_key_auto_free(struct kyok_key **key);
+void kyok_reference_auto_free(struct kyok_reference **reference);
+#define KYOK_AUTO_KEY KYOK_CLEANUP(kyok_key_auto_free)
+#define KYOK_AUTO_REFERENCE KYOK_CLEANUP(kyok_reference_auto_free)
+/* A record is 30 KiB: on the heap. */
+#define KYOK_AUTO_RECORD KYOK_AUTO_FREE struct kyok_key_record *
+struct kyok_key_record *kyok_life_record_new(struct kyok_error *err);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of keys in a token group: versions, states, descendants, import, destruction. At a KMIP
+ * server these are the server's own operations (kyok kmip). Every step leaves a state from which a
+ * second run completes, and no version that an envelope names stops opening it before it is
+ * destroyed on purpose.
+ */
+#ifndef KYOK_KEY_LIFECYCLE_H
+#define KYOK_KEY_LIFECYCLE_H
+
+#include "common/base/key_record.h"
+#include "common/key/key.h"
+
+/* The record of the key that reference names, by any of its versions' labels. Without one, what the
+ * token's attributes say of its one version. record->serial 0: there is none yet. */
+enum kyok_status kyok_key_record(struct kyok_context *context,
+                                 const struct kyok_reference *reference,
+                                 struct kyok_key_record *record, struct kyok_error *err);
+/* Every record of the group that reference names. */
+typedef bool kyok_key_record_visitor(void *caller, const struct kyok_key_record *record);
+enum kyok_status kyok_key_records(struct kyok_context *context,
+                                  const struct kyok_reference *reference,
+                                  kyok_key_record_visitor *visit, void *caller,
+                                  struct kyok_error *err);
+
+/* The version to protect new data with: reference itself when it names an exact one (id) or there
+ * is no record, else the newest active one. kyok_key_newest() also looks on from an exact one. */
+enum kyok_status kyok_key_current(struct kyok_context *context,
+                                  const struct kyok_reference *reference,
+                                  struct kyok_reference **current, struct kyok_error *err);
+enum kyok_status kyok_key_newest(struct kyok_context *context,
+                                 const struct kyok_reference *reference,
+                                 struct kyok_reference **newest, struct kyok_error *err);
+
+/* The usage attributes on every member, then the word in the record. A reference without id means
+ * the version with exactly that label. */
+enum kyok_status kyok_key_set_state(struct kyok_context *context,
+                                    const struct kyok_reference *reference,
+                                    enum kyok_key_state state, struct kyok_error *err);
+
+/* A new version; descendants of an AES key are rewrapped to it and older AES versions deactivated.
+ * A rotation that was interrupted is completed instead. *made: its reference. */
+enum kyok_status kyok_key_rotate(struct kyok_context *context,
+                                 const struct kyok_reference *reference,
+                                 struct kyok_reference **made, struct kyok_error *err);
+
+/* A key named name that exists only wrapped by root. */
+enum kyok_status kyok_key_descend(struct kyok_context *context, const struct kyok_reference *root,
+                                  const char *name, struct kyok_reference **made,
+                                  struct kyok_error *err);
+
+/* Destroys the version that reference names. Refused while it has descendants, unless forced. */
+enum kyok_status kyok_key_destroy(struct kyok_context *context,
+                                  const struct kyok_reference *reference, bool force,
+                                  struct kyok_error *err);
+
+/* Makes the transport key pair for importing a key as reference names it, finds the best OAEP hash
+ * that the token takes, and gives the public half (SubjectPublicKeyInfo, appended). */
+enum kyok_status kyok_key_import_begin(struct kyok_context *context,
+                                       const struct kyok_reference *reference, bool allow_sha1,
+                                       enum kyok_hash *hash, struct kyok_buffer *public_key,
+                                       struct kyok_error *err);
+/* On another machine: wraps material (an AES key) for that transport key. key_wrapped,
+ * material_wrapped: appended. */
+enum kyok_status kyok_key_import_seal(struct kyok_bytes public_key, enum kyok_hash hash,
+                                      struct kyok_bytes material, struct kyok_buffer *key_wrapped,
+                                      struct kyok_buffer *material_wrapped, uint8_t check_value[3],
+                                      struct kyok_error *err);
+/* Unwraps inside the token, destroys the transport key, tells the check value. */
+enum kyok_status kyok_key_import(struct kyok_context *context,
+                                 const struct kyok_reference *reference, enum kyok_hash hash,
+                                 struct kyok_bytes key_wrapped, struct kyok_bytes material_wrapped,
+                                 uint8_t check_value[3], struct kyok_error *err);
+
+#endif

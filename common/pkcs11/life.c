@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What changes a key's life on every member of its group: usage, destruction; and import. */
+#include "common/pkcs11/life.h"
+#include "common/pkcs11/mechanism.h"
+
+#include <string.h>
+
+/* --- templates ------------------------------------------------------------------------------- */
+
+void kyok_template_put(struct kyok_template *template, CK_ATTRIBUTE_TYPE type, const void *value,
+                       size_t size)
+{
+    template->fields[template->count++] = (CK_ATTRIBUTE){type, (void *)value, size};
+}
+
+void kyok_template_bool(struct kyok_template *template, CK_ATTRIBUTE_TYPE type, bool value)
+{
+    static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+
+    kyok_template_put(template, type, value ? &yes : &no, sizeof(CK_BBOOL));
+}
+
+void kyok_template_name(struct kyok_template *template, const struct kyok_key_name *name)
+{
+    kyok_template_put(template, CKA_LABEL, name->label, strlen(name->label));
+    kyok_template_put(template, CKA_ID, name->id, name->id_size);
+}
+
+void kyok_template_usage(struct kyok_template *template, unsigned usage)
+{
+    kyok_template_bool(template, CKA_ENCRYPT, usage & KYOK_USAGE_ENCRYPT);
+    kyok_template_bool(template, CKA_DECRYPT, usage & KYOK_USAGE_DECRYPT);
+    kyok_template_bool(template, CKA_WRAP, usage & KYOK_USAGE_WRAP);
+    kyok_template_bool(template, CKA_UNWRAP, usage & KYOK_USAGE_UNWRAP);
+}
+
+void kyok_template_aes(struct kyok_template *template, bool token, bool extractable)
+{
+    static const CK_OBJECT_CLASS secret = CKO_SECRET_KEY;
+    static const CK_KEY_TYPE aes = CKK_AES;
+
+    kyok_template_put(template, CKA_CLASS, &secret, sizeof(secret));
+    kyok_template_put(template, CKA_KEY_TYPE, &aes, sizeof(aes));
+    kyok_template_bool(template, CKA_TOKEN, token);
+    kyok_template_bool(template, CKA_PRIVATE, true);
+    kyok_template_bool(template, CKA_SENSITIVE, true);
+    kyok_template_bool(template, CKA_EXTRACTABLE, extractable);
+}
+
+/* --- every member ---------------------------------------------------------------------------- */
+
+enum kyok_status kyok_group_every_member(struct kyok_group *group, struct kyok_group_key *key,
+                                         const struct kyok_reference *reference,
+                                         const struct kyok_plan *plan,
+                                         struct kyok_deadline deadline, struct kyok_error *err)
+{
+    struct kyok_token *members[KYOK_GROUP_MEMBERS];
+    bool next_member;
+    size_t count;
+
+    KYOK_TRY(kyok_group_discover(group, true, deadline, err));
+    count = kyok_group_members(group, reference, members, KYOK_GROUP_MEMBERS);
+    if (count == 0)
+        return kyok_group_call(group, key, plan, deadline, err);
+    if (count < group->uri_count) {
+        kyok_fail(err, KYOK_UNREACHABLE, group->config->name,
+                  "only %zu of %zu tokens of the group are there, and all must be told", count,
+                  group->uri_count);
+        return kyok_remedy(err, "bring the others back first");
+    }
+    for (size_t i = 0; i < count; i++)
+        KYOK_TRY(kyok_token_call(members[i], group, key, plan, deadline, &next_member, err));
+    return KYOK_OK;
+}
+
+/* --- usage ----------------------------------------------------------------------------------- */
+
+static CK_RV set_usage_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
+{
+    unsigned usage = *(const unsigned *)arg;
+    struct kyok_template template = {.count = 0};
+
+    (void)err;
+    if (call->key->object == KYOK_OBJECT_SECRET) {
+        kyok_template_usage(&template, usage);
+    } else {
+        kyok_template_bool(&template, CKA_SIGN, usage & KYOK_USAGE_SIGN);
+        kyok_template_bool(&template, CKA_DECRYPT, usage & KYOK_USAGE_DECRYPT);
+        kyok_template_bool(&template, CKA_UNWRAP, usage & KYOK_USAGE_UNWRAP);
+        kyok_template_bool(&template, CKA_DERIVE, usage & KYOK_USAGE_DERIVE);
+    }
+    return call->lease->f->C_SetAttributeValue(call->lease->handle, call->object, template.fields,
+                                               template.count);
+}
+
+enum kyok_status kyok_group_set_usage(struct kyok_group_key *key, unsigned usage,
+                                      struct kyok_deadline deadline, struct kyok_error *err)
+{
+    struct kyok_plan plan = {
+        .verb = "change what a key may do", .attempt = set_usage_on, .arg = &usage, .login = true};
+
+    return kyok_group_every_member(key->group, key, key->reference, &plan, deadline, err);
+}
+
+/* --- destruction ----------------------------------------------------------------------------- */
+
+static CK_RV destroy_public_half(const struct kyok_call *call, const struct kyok_facts *facts)
+{
+    CK_OBJECT_HANDLE found[8];
+    char label[sizeof(facts->label) + 1] = "";
+    size_t count;
+    CK_RV rv;
+
+    if (facts->id_size == 0 || facts->object_class != CKO_PRIVATE_KEY)
+        return CKR_OK;
+    memcpy(label, facts->label, facts->label_size);
+    rv = kyok_objects_find(call->lease, CKO_PUBLIC_KEY, label, facts->id, facts->id_size, found, 8,
+                           &count);
+    for (size_t i = 0; rv == CKR_OK && i < count; i++)
+        rv = call->lease->f->C_DestroyObject(call->lease->handle, found[i]);
+    return rv;
+}
+
+static CK_RV destroy_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
+{
+    struct kyok_facts facts;
+    CK_RV rv = kyok_facts_read(call->lease, call->object, &facts);
+
+    (void)arg;
+    (void)err;
+    if (rv == CKR_OK)
+        rv = destroy_public_half(call, &facts);
+    return rv != CKR_OK ? rv : call->lease->f->C_DestroyObject(call->lease->handle, call->object);
+}
+
+enum kyok_status kyok_group_destroy(struct kyok_group_key *key, struct kyok_deadline deadline,
+                                    struct kyok_error *err)
+{
+    struct kyok_plan plan = {
+        .verb = "destroy", .attempt = destroy_on, .login = true, .write = true};
+
+    return kyok_group_every_member(key->group, key, key->reference, &plan, deadline, err);
+}
+
+/* --- import ---------------------------------------------------------------------------------- */
+
+/* The check value that paper keeps: the first three bytes of an encrypted zero block. */
+static CK_RV check_value(const struct kyok_lease *lease, CK_OBJECT_HANDLE object, uint8_t value[3])
+{
+    CK_MECHANISM ecb = {CKM_AES_ECB, NULL, 0};
+    CK_BYTE zeros[16] = {0}, block[32];
+    CK_ULONG size = sizeof(block);
+    CK_RV rv = lease->f->C_EncryptInit(lease->handle, &ecb, object);
+
+    if (rv == CKR_OK)
+        rv = lease->f->C_Encrypt(lease->handle, zeros, sizeof(zeros), block, &size);
+    if (rv == CKR_OK)
+        memcpy(value, block, 3);
+    return rv;
+}
+
+static CK_RV unwrap_carrier(const struct kyok_call *call, const struct kyok_import_request *request,
+                            CK_OBJECT_HANDLE *carrier)
+{
+    struct kyok_cipher_request oaep = {
+        .scheme = KYOK_CIPHER_RSA_OAEP, .hash = request->hash, .mgf1_hash = request->hash};
+    struct kyok_template template = {.count = 0};
+    struct kyok_mechanism mechanism;
+
+    if (!kyok_mechanism_oaep(&oaep, &mechanism))
+        return CKR_MECHANISM_PARAM_INVALID;
+    kyok_template_aes(&template, false, false);
+    kyok_template_bool(&template, CKA_UNWRAP, true);
+    return call->lease->f->C_UnwrapKey(call->lease->handle, &mechanism.mechanism, call->object,
+                                       (CK_BYTE *)request->key_wrapped.data,
+                                       request->key_wrapped.size, template.fields, template.count,
+                                       carrier);
+}
+
+static CK_RV unwrap_material(const struct kyok_call *call,
+                             const struct kyok_import_request *request, CK_OBJECT_HANDLE carrier,
+                             CK_OBJECT_HANDLE *object)
+{
+    CK_MECHANISM kwp = {CKM_AES_KEY_WRAP_PAD, NULL, 0};
+    struct kyok_template template = {.count = 0};
+
+    kyok_template_aes(&template, true, false);
+    kyok_template_name(&template, &request->name);
+    kyok_template_usage(&template, request->usage);
+    return call->lease->f->C_UnwrapKey(call->lease->handle, &kwp, carrier,
+                                       (CK_BYTE *)request->material.data, request->material.size,
+                                       template.fields, template.count, object);
+}
+
+static CK_RV import_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
+{
+    struct kyok_import_request *request = arg;
+    CK_OBJECT_HANDLE found[1], carrier, object;
+    size_t count;
+    CK_RV rv = kyok_objects_find(call->lease, CKO_SECRET_KEY, request->name.label, NULL, 0, found,
+                                 1, &count);
+
+    if (rv == CKR_OK && count > 0) {
+        kyok_fail(err, KYOK_REFUSED, request->name.label, "there is a key of this name already");
+        return CKR_OK;
+    }
+    if (rv == CKR_OK)
+        rv = unwrap_carrier(call, request, &carrier);
+    if (rv != CKR_OK)
+        return rv;
+    rv = unwrap_material(call, request, carrier, &object);
+    (void)call->lease->f->C_DestroyObject(call->lease->handle, carrier);
+    return rv != CKR_OK ? rv : check_value(call->lease, object, request->check_value);
+}
+
+static CK_RV try_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
+{
+    CK_OBJECT_HANDLE carrier;
+    CK_RV rv = unwrap_carrier(call, arg, &carrier);
+
+    (void)err;
+    if (rv == CKR_OK)
+        (void)call->lease->f->C_DestroyObject(call->lease->handle, carrier);
+    return rv;
+}
+
+enum kyok_status kyok_group_try_carrier(struct kyok_group_key *transport, enum kyok_hash hash,
+                                        struct kyok_bytes key_wrapped,
+                                        struct kyok_deadline deadline, struct kyok_error *err)
+{
+    struct kyok_import_request request = {.hash = hash, .key_wrapped = key_wrapped};
+    struct kyok_plan plan = {
+        .verb = "try a transport key", .attempt = try_on, .arg = &request, .login = true};
+
+    return kyok_group_call(transport->group, transport, &plan, deadline, err);
+}
+
+enum kyok_status kyok_group_import(struct kyok_group_key *transport,
+                                   struct kyok_import_request *request,
+                                   struct kyok_deadline deadline, struct kyok_error *err)
+{
+    struct kyok_plan plan = {.verb = "import",
+                             .attempt = import_on,
+                             .arg = request,
+                             .login = true,
+                             .write = true,
+                             .one_member = true,
+                             .reference = transport->reference};
+
+    return kyok_group_call(transport->group, transport, &plan, deadline, err);
+}

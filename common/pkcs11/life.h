@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to pkcs11/: records, descendants, and what is done on every member. */
+#ifndef KYOK_PKCS11_LIFE_H
+#define KYOK_PKCS11_LIFE_H
+
+#include "common/pkcs11/live.h"
+
+#define KYOK_RECORD_APPLICATION "kyok"
+#define KYOK_TEMPLATE_ROOM 20
+
+/* A template whose values live elsewhere. */
+struct kyok_template {
+    CK_ATTRIBUTE fields[KYOK_TEMPLATE_ROOM];
+    CK_ULONG count;
+};
+void kyok_template_put(struct kyok_template *template, CK_ATTRIBUTE_TYPE type, const void *value,
+                       size_t size);
+void kyok_template_bool(struct kyok_template *template, CK_ATTRIBUTE_TYPE type, bool value);
+void kyok_template_name(struct kyok_template *template, const struct kyok_key_name *name);
+/* ENCRYPT, DECRYPT, WRAP, UNWRAP. */
+void kyok_template_usage(struct kyok_template *template, unsigned usage);
+/* A secret AES key: sensitive, private, extractable or not, of the token or the session. */
+void kyok_template_aes(struct kyok_template *template, bool token, bool extractable);
+
+/* The newest record of name on the lease's token; *found false when there is none. */
+CK_RV kyok_record_on_token(const struct kyok_lease *lease, const char *name,
+                           struct kyok_key_record *record, bool *found, struct kyok_error *err);
+
+/* If reference names a descendant: unwraps it into a session object. *object 0 otherwise. */
+CK_RV kyok_descendant_unwrap(const struct kyok_lease *lease, const struct kyok_group *group,
+                             const struct kyok_reference *reference, CK_OBJECT_HANDLE *object,
+                             struct kyok_error *err);
+
+/* What the group's require means for a key that was unwrapped. */
+enum kyok_require kyok_require_of_unwrapped(const struct kyok_group *group);
+
+/* Runs plan on every member, each of which must answer. key may be NULL. */
+enum kyok_status kyok_group_every_member(struct kyok_group *group, struct kyok_group_key *key,
+                                         const struct kyok_reference *reference,
+                                         const struct kyok_plan *plan,
+                                         struct kyok_deadline deadline, struct kyok_error *err);
+
+/* RFC 3394 where the token has it, else RFC 5649. */
+CK_RV kyok_wrap_object(const struct kyok_lease *lease, CK_OBJECT_HANDLE by, CK_OBJECT_HANDLE object,
+                       uint8_t *wrapped, size_t *size);
+CK_RV kyok_unwrap_object(const struct kyok_lease *lease, CK_OBJECT_HANDLE by,
+                         struct kyok_bytes wrapped, const struct kyok_template *template,
+                         CK_OBJECT_HANDLE *object);
+
+#endif
