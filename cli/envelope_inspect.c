@@ -110,7 +110,7 @@ static void print_envelope(const char *path, const struct kyok_envelope *envelop
     for (size_t i = 0; i < layers; i++) {
         const struct kyok_envelope_layer *layer = kyok_envelope_layer(envelope, i);
 
-        printf("  %s%s\n", i == 0 ? "opened by " : "and by ", layer->count > 1 ? "any one of" : "");
+        printf("  %s%s\n", i == 0 ? "opened by" : "and by", layer->count > 1 ? " any one of" : "");
         print_layer(layer, config);
     }
     if (!kyok_envelope_proves_maker(envelope)) {

@@ -2,6 +2,7 @@
 /* kyok rewrap: other recipients for many envelopes. Each file is replaced whole or not at all, and
  * one that fits already is left alone, so that a run that was interrupted is simply repeated. */
 #include "cli/envelope.h"
+#include "common/key/lifecycle.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,6 +42,7 @@ struct rewrapping {
     struct kyok_envelope_change change;
     struct kyok_envelope_expected expected;
     bool dry_run, fresh;
+    bool follow; /* to the newest versions of the same keys */
 
     char **paths;
     size_t path_count;
@@ -97,8 +99,7 @@ static enum kyok_status read_request(struct rewrapping *run)
     if (cli_option(cli, "--to") != NULL && (change || run->fresh))
         return cli_usage(cli,
                          "--to names all recipients: not together with --add, --remove or --fresh");
-    if (cli_option(cli, "--to") == NULL && !change && !run->fresh)
-        return cli_usage(cli, "one of --to, --add, --remove and --fresh is needed");
+    run->follow = cli_option(cli, "--to") == NULL && !change && !run->fresh;
     run->expected = (struct kyok_envelope_expected){.use = cli_option(cli, "--use"),
                                                     .owner = cli_option(cli, "--owner")};
     if (cli_option(cli, "--to") != NULL)
@@ -188,6 +189,88 @@ static enum kyok_status refresh(struct rewrapping *run, const struct kyok_envelo
     return kyok_envelope_change(run->context, json, &run->expected, changes, count, NULL, out, err);
 }
 
+/* --- the newest versions --------------------------------------------------------------------- */
+
+struct following {
+    struct kyok_envelope_change changes[KYOK_ENVELOPE_MAX_LAYERS];
+    struct kyok_reference *add[KYOK_ENVELOPE_MAX_LAYERS][CHANGES_MAX];
+    const char *remove[KYOK_ENVELOPE_MAX_LAYERS][CHANGES_MAX];
+    size_t count;
+};
+
+static void following_auto_free(struct following **following)
+{
+    if (*following == NULL)
+        return;
+    for (size_t i = 0; i < (*following)->count; i++)
+        for (size_t j = 0; j < (*following)->changes[i].add_count; j++)
+            kyok_reference_free((*following)->add[i][j]);
+    free(*following);
+}
+
+/* A recipient whose key has a newer version gives way to it. */
+static enum kyok_status follow_recipient(struct rewrapping *run, struct following *following,
+                                         const char *kid, struct kyok_error *err)
+{
+    struct kyok_envelope_change *change = &following->changes[following->count - 1];
+    const struct kyok_config *config = kyok_context_config(run->context);
+    struct kyok_reference *old = NULL, *newest = NULL;
+    bool same;
+
+    KYOK_TRY(kyok_reference_parse(kid, KYOK_FROM_DATA, config, &old, err));
+    if (kyok_key_newest(run->context, old, &newest, err) != KYOK_OK) {
+        kyok_reference_free(old);
+        return err->status;
+    }
+    same = old->kind == KYOK_REFERENCE_KMIP || old->object == NULL ||
+           (strcmp(old->object, newest->object) == 0 && old->id_size == newest->id_size &&
+            (old->id_size == 0 || memcmp(old->id, newest->id, old->id_size) == 0));
+    kyok_reference_free(old);
+    if (same) {
+        kyok_reference_free(newest);
+        return KYOK_OK;
+    }
+    following->remove[following->count - 1][change->remove_count++] = kid;
+    following->add[following->count - 1][change->add_count++] = newest;
+    return KYOK_OK;
+}
+
+static enum kyok_status follow_layer(struct rewrapping *run, struct following *following,
+                                     const struct kyok_envelope_layer *layer, size_t index,
+                                     struct kyok_error *err)
+{
+    struct kyok_envelope_change *change = &following->changes[following->count];
+
+    *change = (struct kyok_envelope_change){
+        .layer = index,
+        .add = (const struct kyok_reference *const *)following->add[following->count],
+        .remove = following->remove[following->count]};
+    following->count++;
+    for (size_t i = 0; i < layer->count; i++)
+        KYOK_TRY(follow_recipient(run, following, layer->recipients[i].kid, err));
+    following->count -= change->remove_count == 0;
+    return KYOK_OK;
+}
+
+static enum kyok_status follow_versions(struct rewrapping *run,
+                                        const struct kyok_envelope *envelope,
+                                        struct kyok_bytes json, struct kyok_buffer *out,
+                                        struct kyok_error *err)
+{
+    KYOK_CLEANUP(following_auto_free) struct following *following = calloc(1, sizeof(*following));
+
+    if (following == NULL)
+        return kyok_fail(err, KYOK_SYSTEM, NULL, "memory is short");
+    for (size_t i = 0; i < kyok_envelope_layer_count(envelope); i++)
+        KYOK_TRY(follow_layer(run, following, kyok_envelope_layer(envelope, i), i, err));
+    if (following->count == 0)
+        return kyok_buffer_append(out, json.data, json.size)
+                   ? KYOK_OK
+                   : kyok_fail(err, KYOK_SYSTEM, NULL, "memory is short");
+    return kyok_envelope_change(run->context, json, &run->expected, following->changes,
+                                following->count, NULL, out, err);
+}
+
 static enum kyok_status rewrap_json(struct rewrapping *run, struct kyok_bytes json,
                                     struct kyok_buffer *out, struct kyok_error *err)
 {
@@ -197,6 +280,8 @@ static enum kyok_status rewrap_json(struct rewrapping *run, struct kyok_bytes js
     if (run->policy != NULL)
         return kyok_envelope_rewrap(run->context, json, &run->expected, run->policy, NULL, out,
                                     err);
+    if (run->follow)
+        return follow_versions(run, envelope, json, out, err);
     if (run->fresh)
         return refresh(run, envelope, json, out, err);
     return change_recipients(run, envelope, json, out, err);
@@ -324,7 +409,9 @@ const struct cli_verb cli_envelope_rewrap_verbs[] = {
      .summary = "give envelopes other recipients",
      .description =
          "Changes who can open the envelopes and streams in FILE..., or in a folder and below. The "
-         "secret inside stays; a stream's bulk is copied, not encrypted again. With --to they fit "
+         "secret inside stays; a stream's bulk is copied, not encrypted again. Without an option "
+         "each recipient gives way to the newest version of its key (kyok key rotate). With --to "
+         "they fit "
          "POLICY afterwards; with --add and --remove one layer changes and only the custodians "
          "that "
          "it needs are asked. Removing a key takes effect for this copy: whoever kept an older "

@@ -6,7 +6,6 @@
 #include "cli/cli.h"
 #include "common/key/lifecycle.h"
 
-void cli_reference_auto_free(struct kyok_reference **reference);
 enum kyok_status cli_print_reference(struct cli *cli, const struct kyok_reference *reference);
 /* The recorded keys of a token group and what descends from them (key list --tree). */
 enum kyok_status cli_key_tree(struct cli *cli, struct kyok_context *context, const char *group);

@@ -6,12 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-void cli_reference_auto_free(struct kyok_reference **reference)
-{
-    if (*reference != NULL)
-        kyok_reference_free(*reference);
-}
-
 enum kyok_status cli_print_reference(struct cli *cli, const struct kyok_reference *reference)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer text = {0};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kyok key list */
 #include "cli/cli.h"
+#include "cli/key_life.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@ static const struct cli_option list_options[] = {
     {.name = "--all", .summary = "also public keys and data objects"},
     {.name = "--no-login",
      .summary = "log in nowhere: only what a token shows to anyone is listed"},
+    {.name = "--tree", .summary = "the recorded keys of GROUP, and what descends from each"},
 };
 
 static bool is_wanted(const struct cli *cli, const struct kyok_key_info *info)
@@ -158,6 +160,9 @@ static enum kyok_status run_list(struct cli *cli)
 {
     struct kyok_context *context;
     KYOK_TRY(cli_context(cli, &context));
+    if (cli_option(cli, "--tree") != NULL)
+        return cli->operand_count == 1 ? cli_key_tree(cli, context, cli->operands[0])
+                                       : cli_usage(cli, "--tree needs the GROUP");
     const struct kyok_config *config = kyok_context_config(context);
     size_t most = config->token_count + config->kmip_count;
     KYOK_CLEANUP(listings_free)

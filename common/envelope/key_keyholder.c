@@ -129,6 +129,29 @@ static enum kyok_status wrap_aes(struct kyok_key *key, enum kyok_envelope_algori
     return wrap_kw(key, cek, recipient, wrapped, err);
 }
 
+/* A public half encrypts whatever the token thinks of it: the record's word is all there is. */
+static enum kyok_status check_active(struct kyok_context *context, const char *kid,
+                                     struct kyok_error *err)
+{
+    KYOK_AUTO_FREE struct kyok_key_record *record = calloc(1, sizeof(*record));
+    AUTO_REFERENCE struct kyok_reference *reference = NULL;
+    const struct kyok_key_version *version;
+
+    if (record == NULL)
+        return kyok_no_memory(err);
+    KYOK_TRY(
+        kyok_reference_parse(kid, KYOK_FROM_DATA, kyok_context_config(context), &reference, err));
+    if (reference->kind == KYOK_REFERENCE_KMIP || reference->object == NULL)
+        return KYOK_OK;
+    KYOK_TRY(kyok_key_record(context, reference, record, err));
+    version = kyok_key_record_version(record, reference->object, reference->id,
+                                      reference->has_id ? reference->id_size : 0);
+    if (version == NULL || version->state == KYOK_STATE_ACTIVE)
+        return KYOK_OK;
+    return kyok_fail(err, KYOK_REFUSED, kid, "this key is %s: nothing is sealed to it",
+                     kyok_key_state_name(version->state));
+}
+
 static enum kyok_status wrap_rsa(struct kyok_key *key, struct kyok_bytes cek,
                                  struct kyok_jwe_recipient *recipient, struct kyok_buffer *wrapped,
                                  struct kyok_error *err)
@@ -189,6 +212,8 @@ static enum kyok_status key_wrap(void *self, const struct kyok_reference *refere
 
     KYOK_TRY(open_current(self, reference, &key, err));
     KYOK_TRY(kid_of_key(key, kyok_context_config(self), &recipient->kid, err));
+    if (kyok_key_info(key)->type == KYOK_KEY_RSA)
+        KYOK_TRY(check_active(self, recipient->kid, err));
     return wrap_with_key(key, algorithm, cek, recipient, err);
 }
 
@@ -265,7 +290,11 @@ static enum kyok_status key_unwrap(void *self, const struct kyok_jwe_recipient *
 
     KYOK_TRY(reference_of_kid(kid != NULL ? kid : recipient->kid, kyok_context_config(self),
                               &reference, err));
-    KYOK_TRY(kyok_key_open(self, reference, (struct kyok_bytes){0}, &key, err));
+    if (kyok_key_open(self, reference, (struct kyok_bytes){0}, &key, err) != KYOK_OK) {
+        if (err->status == KYOK_NOT_FOUND)
+            explain_refusal(self, reference, err);
+        return err->status;
+    }
     if (kyok_key_info(key)->type != wanted)
         return kyok_fail(err, KYOK_REFUSED, recipient->kid, "%s needs a key of type %s, not %s",
                          kyok_envelope_algorithm_name(recipient->algorithm),

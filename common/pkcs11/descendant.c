@@ -93,7 +93,7 @@ enum kyok_status kyok_group_descend(struct kyok_group_key *parent, struct kyok_k
     struct kyok_plan plan = {
         .verb = "make a descendant", .attempt = descend_on, .arg = version, .login = true};
 
-    if (parent->type != KYOK_KEY_AES || parent->bits != 256)
+    if (parent->type != KYOK_KEY_AES || (parent->bits != 0 && parent->bits != 256))
         return kyok_fail(err, KYOK_UNSUPPORTED, parent->reference->text,
                          "only an AES key of 256 bits can have descendants");
     return kyok_group_call(parent->group, parent, &plan, deadline, err);
