@@ -51,6 +51,7 @@
     TABLE(cli_disk_recipients_verbs)                                                               \
     TABLE(cli_vm_list_verbs)                                                                       \
     TABLE(cli_vm_lock_verbs)                                                                       \
+    TABLE(cli_vm_tpm_verbs)                                                                        \
     TABLE(cli_disk_info_verbs)                                                                     \
     TABLE(cli_manual_verbs)
 

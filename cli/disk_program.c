@@ -118,18 +118,30 @@ static bool program_wait(struct program *program, struct kyok_deadline deadline)
     }
 }
 
+/* The last lines are the ones that say why; a program's own "error: " is kyok's job. */
+static void append_reason(char *text, char *what, size_t size)
+{
+    size_t length = 0;
+    what[0] = 0;
+    for (char *rest = text, *line; rest && (line = strsep(&rest, "\n"));) {
+        if (strncmp(line, "error: ", 7) == 0)
+            line += 7;
+        if (*line && length < size)
+            length +=
+                (size_t)snprintf(what + length, size - length, "%s%s", length ? ": " : "", line);
+    }
+}
+
 static enum kyok_status judge(struct program *program, const char *name, struct kyok_error *err)
 {
     int status = 0;
+    char what[300];
     waitpid(program->pid, &status, 0);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return KYOK_OK;
     kyok_buffer_append(&program->text[1], "", 1);
-    char *text = (char *)program->text[1].data, *end = text + strlen(text);
-    while (end > text && (end[-1] == '\n' || end[-1] == ' '))
-        *--end = 0;
-    kyok_fail(err, KYOK_REFUSED, name, "the program failed");
-    return kyok_because(err, "%s", *text ? text : "it says nothing");
+    append_reason((char *)program->text[1].data, what, sizeof(what));
+    return kyok_fail(err, KYOK_REFUSED, name, "%s", *what ? what : "the program failed silently");
 }
 
 enum kyok_status program_run(const char *const *argv, const int *fds, unsigned timeout_ms,

@@ -120,7 +120,7 @@ libvirtd_domain() {
     cat <<X
 <domain type='$LIBVIRT_TYPE'><name>$1</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
  <metadata>${5:-}</metadata>
- <os><type arch='x86_64' machine='pc'>hvm</type></os>
+ <os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>
  <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
  <disk type='file' device='disk'><driver name='qemu' type='$2'/>
   <source file='$3'><encryption format='luks'><secret type='passphrase' $4/></encryption></source>

@@ -1,0 +1,143 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What administrators do with encrypted VMs: list, lock, hold, snapshot, plug, share a disk, vTPM; a hook
+# that is killed, a module that hangs, a disk copied to a host without rights.
+. "$(dirname "$0")/../support/libvirtd.sh"
+libvirtd_enter "$0" "$@"
+. "$(dirname "$0")/../support/lib.sh"
+at_end+=(libvirtd_stop)
+
+cd "$SANDBOX" || exit 1
+ok "hook, token and kyok.conf are in place" libvirtd_hook_install
+ok "libvirtd answers" libvirtd_start
+ok "a VM" libvirtd_vm one "$SANDBOX/one.img"
+u=$(virsh -q domuuid one | head -1)
+no_secrets() { [ "$(virsh -q secret-list | grep -c .)" = 0 ]; }
+start() { virsh -q start --paused "$1"; }
+
+# --- list, lock, unlock ---
+like "list: off, generation 1, its key" "$("$KYOK" vm list)" 'one +off +vda +1 +- +pkcs11:token=bank'
+ok "it starts" start one
+like "list: running, and when its record was opened" "$("$KYOK" vm list)" 'one +running +vda +1 +20..-..-..T'
+ok "lock, which leaves it running" "$KYOK" vm lock one
+is "it runs" "$(virsh domstate one | head -1)" paused
+ok "lock --now stops it" "$KYOK" vm lock one --now
+is "it is off" "$(virsh domstate one | head -1)" "shut off"
+like "list: locked" "$("$KYOK" vm list)" 'one +locked'
+refused "it does not start" any 'is locked; kyok vm unlock one' start one
+ok "unlock" "$KYOK" vm unlock one
+ok "it starts" start one
+virsh -q destroy one >/dev/null
+
+# --- held secrets: for what runs no hook ---
+ok "unlock --hold" "$KYOK" vm unlock one --hold
+like "list: unlocked" "$("$KYOK" vm list)" 'one +unlocked'
+is "libvirt holds one secret" "$(virsh -q secret-list | grep -c .)" 1
+mv /etc/softhsm/softhsm2.conf /etc/softhsm/away
+ok "it starts without asking the custodian" start one
+mv /etc/softhsm/away /etc/softhsm/softhsm2.conf
+secret=$("$KYOK" disk info one.img --json | grep -o '"secret": "[^"]*"' | cut -d'"' -f4)
+cat >snapshot.xml <<X
+<domainsnapshot><name>s1</name><disks><disk name='vda' snapshot='external'><driver type='qcow2'/>
+<source file='$SANDBOX/overlay.qcow2'><encryption format='luks'><secret type='passphrase' uuid='$secret'/></encryption></source>
+</disk></disks></domainsnapshot>
+X
+snapshot() { wait_for 60 virsh -q snapshot-create one snapshot.xml --disk-only --no-metadata; }
+ok "an external snapshot into an encrypted overlay" snapshot
+like "the overlay is encrypted" "$(qemu-img info -U overlay.qcow2)" 'encrypted: yes'
+virsh -q destroy one >/dev/null
+ok "the secret stays" test "$(virsh -q secret-list | grep -c .)" = 1
+ok "lock takes it back" "$KYOK" vm lock one
+ok "no secret is left" no_secrets
+"$KYOK" vm unlock one >/dev/null
+refused "the overlay has the same passphrase but another volume: no record" any '.' "$KYOK" disk verify overlay.qcow2
+virsh -q define one.img.domain >/dev/null
+
+# --- hot-plug: no hook runs there ---
+ok "it starts" start one
+"$KYOK" disk create "$SANDBOX/plug.img" --size 1M --key root --vm "$u" >/dev/null
+ok "a disk is plugged into the running VM" "$KYOK" vm attach one "$SANDBOX/plug.img"
+like "and there" "$(virsh -q domblklist one)" 'vdb'
+ok "no secret is left" no_secrets
+"$KYOK" disk create "$SANDBOX/foreign.img" --size 1M --key root --vm "$(cat /proc/sys/kernel/random/uuid)" >/dev/null
+refused "another VM's disk is not plugged" 1 'belongs to another VM' "$KYOK" vm attach one "$SANDBOX/foreign.img" --target vdc
+ok "no secret is left" no_secrets
+virsh -q destroy one >/dev/null
+
+# --- two domains share a disk's secret ---
+"$KYOK" disk create "$SANDBOX/shared.img" --size 1M --key root --any-vm >/dev/null
+sxml=$("$KYOK" disk info shared.img | grep -o "uuid='[^']*'")
+for i in s1 s2; do libvirtd_domain $i raw "$SANDBOX/shared.img" "$sxml" | sed 's|</source>|</source><shareable/>|' >$i.xml; virsh -q define $i.xml >/dev/null; done
+both() { local r=0; start s1 & local p=$!; start s2 || r=1; wait $p || r=1; return $r; }
+ok "two VMs on one disk start at the same time" both
+ok "no secret is left" no_secrets
+virsh -q destroy s1 >/dev/null; virsh -q destroy s2 >/dev/null
+
+# --- vTPM ---
+if command -v swtpm >/dev/null && command -v swtpm_setup >/dev/null; then
+    tpm=$(cat /proc/sys/kernel/random/uuid)
+    vtpm() { "$KYOK" vm tpm one --key root --secret "$tpm"; }
+    ok "a record for a vTPM" vtpm
+    sed "s|<memballoon|<tpm model='tpm-tis'><backend type='emulator' version='2.0'><encryption secret='$tpm'/></backend></tpm><memballoon|" one.img.domain >tpm.xml
+    ok "the VM gets an encrypted vTPM" virsh -q define tpm.xml
+    ok "it starts" start one
+    like "the vTPM runs" "$(ls /run/libvirt/qemu/swtpm/ 2>/dev/null)" 'one.*swtpm.pid'
+    ok "no secret is left" no_secrets
+    virsh -q destroy one >/dev/null
+    mv /etc/kyok/vm/$tpm.kyok away
+    refused "without its record: no start" any '.' start one
+    mv away /etc/kyok/vm/$tpm.kyok
+    virsh -q undefine one --keep-tpm >/dev/null 2>&1 || virsh -q undefine one >/dev/null
+    virsh -q define one.img.domain >/dev/null
+else
+    skip 6 "no swtpm"
+fi
+
+# --- what a killed hook leaves ---
+uuid2=$(cat /proc/sys/kernel/random/uuid)
+mkdir -p /run/kyok/starting; printf %s "$uuid2" >"/run/kyok/starting/$secret.$uuid2"
+echo "<secret ephemeral='yes' private='yes'><uuid>$secret</uuid><description>kyok: left behind</description></secret>" >left.xml
+virsh -q secret-define left.xml >/dev/null
+touch -d '-2 minutes' "/run/kyok/starting/$secret.$uuid2"
+ok "a sweep" "$BUILD/libvirt-hook/kyok" --sweep
+ok "removes what a killed hook left" no_secrets
+is "and its mark" "$(ls /run/kyok/starting)" ""
+
+# --- a module that hangs, and a hook that is killed then ---
+faulty_new hung bank
+sed -i "s|^module = .*|module = $SANDBOX/hung.so|" /etc/kyok/kyok.conf
+faulty hung hang C_Decrypt
+started=$(now_ms)
+virsh -q start --paused one >hung.out 2>&1 & starter=$!
+hangs() { [ "$(faulty hung hanging)" != 0 ]; }
+ok "the module hangs" wait_for 10 hangs
+listed=$(now_ms)
+ok "virsh list --all answers" timeout 8 virsh -q list --all
+at_most "and waits no longer than the deadline (ms)" $(($(now_ms) - listed)) 4500
+wait $starter
+at_most "the start is refused within the deadline (ms)" $(($(now_ms) - started)) 5000
+like "and says what hangs" "$(cat hung.out)" 'VM one: .*(deadline|bank|time)'
+faulty hung release; faulty hung clear; faulty hung hang C_Decrypt
+virsh -q start --paused one >killed.out 2>&1 & starter=$!
+hook_runs() { pgrep -f '^/etc/libvirt/hooks/qemu.d/kyok one prepare' >hook.pids; }
+wait_for 10 hook_runs; sleep 0.3
+ok "the hook is killed while it waits" kill -9 $(cat hook.pids)
+wait $starter
+is "the start failed" "$(virsh domstate one | head -1)" "shut off"
+gone() { ! pgrep -f '^/etc/libvirt/hooks/qemu.d/kyok one prepare'; }
+ok "no process of the hook is left" wait_for 5 gone
+ok "libvirtd answers" timeout 5 virsh -q list --all
+ok "no secret is left" no_secrets
+is "no mark is left" "$(ls /run/kyok/starting)" ""
+faulty hung release
+sed -i "s|^module = .*|module = $(softhsm_module)|" /etc/kyok/kyok.conf
+ok "afterwards it starts" start one
+virsh -q destroy one >/dev/null
+
+# --- a copy on a host without rights ---
+softhsm_new thief; softhsm_token thief bank
+p11tool thief --token-label bank --keygen --key-type AES:32 --label root --id 01 --sensitive >/dev/null 2>&1
+cp /etc/softhsm/softhsm2.conf own.conf; cp thief.conf /etc/softhsm/softhsm2.conf
+refused "disk and record copied to a host with another key of that name: refused" any 'VM one: disk vda.*key pkcs11:token=bank' start one
+cp own.conf /etc/softhsm/softhsm2.conf
+done_testing
