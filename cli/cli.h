@@ -52,6 +52,8 @@
     TABLE(cli_vm_list_verbs)                                                                       \
     TABLE(cli_vm_lock_verbs)                                                                       \
     TABLE(cli_vm_tpm_verbs)                                                                        \
+    TABLE(cli_vm_audit_verbs)                                                                      \
+    TABLE(cli_vm_harden_verbs)                                                                     \
     TABLE(cli_disk_info_verbs)                                                                     \
     TABLE(cli_manual_verbs)
 

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What on this host gives a VM's data or keys away, each with its remedy. It changes nothing. */
+#include "cli/disk.h"
+#include "cli/vm.h"
+
+#include <dirent.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define QEMU_FOLDER "/var/lib/libvirt/qemu"
+#define QEMU_LOGS "/var/log/libvirt/qemu"
+#define STORED_SECRETS "/etc/libvirt/secrets"
+#define PRELOAD_ENABLED "/etc/systemd/system/libvirtd.service.wants/kyok-vm-preload.service"
+
+struct audit {
+    json_t *findings;
+};
+
+static void find(struct audit *audit, const char *check, const char *object, const char *what,
+                 const char *remedy)
+{
+    json_array_append_new(audit->findings,
+                          json_pack("{s:s,s:o,s:s,s:s}", "check", check, "object",
+                                    cli_json_text(object), "what", what, "remedy", remedy));
+}
+
+typedef void entry_function(struct audit *audit, const char *path, const char *name);
+
+static void each_entry(struct audit *audit, const char *folder, entry_function *function)
+{
+    DIR *list = opendir(folder);
+    for (struct dirent *entry; list && (entry = readdir(list));) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+        if (entry->d_name[0] != '.')
+            function(audit, path, entry->d_name);
+    }
+    if (list)
+        closedir(list);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t size = strlen(text), tail = strlen(end);
+    return size >= tail && strcmp(text + size - tail, end) == 0;
+}
+
+static bool is_in_memory(const char *path)
+{
+    struct statfs status;
+    return statfs(path, &status) == 0 &&
+           (status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC);
+}
+
+/* --- files of libvirt --- */
+
+static void check_master_key(struct audit *audit, const char *path, const char *name)
+{
+    char file[PATH_MAX + 32];
+    if (strncmp(name, "domain-", 7) != 0)
+        return;
+    snprintf(file, sizeof(file), "%s/master-key.aes", path);
+    if (access(file, F_OK) == 0 && !is_in_memory(file))
+        find(audit, "master-key", file,
+             "the key of a VM's secrets lies on disk; with a line of its log it gives the "
+             "passphrase",
+             "stop the VMs, then kyok vm harden; after a crash of the host also kyok disk rekey");
+}
+
+static void check_stored_secret(struct audit *audit, const char *path, const char *name)
+{
+    if (ends_with(name, ".base64") && !is_in_memory(path))
+        find(audit, "stored-secret", path, "libvirt stores a secret in clear",
+             "kyok disk adopt the disk that it opens, then virsh secret-undefine");
+}
+
+static void check_log(struct audit *audit, const char *path, const char *name)
+{
+    char line[8192];
+    bool found = false;
+    FILE *file = ends_with(name, ".log") ? fopen(path, "re") : NULL;
+    while (file && !found && fgets(line, sizeof(line), file))
+        found = strstr(line, "\"keyid\":\"masterKey0\"") != NULL;
+    if (file)
+        fclose(file);
+    if (found)
+        find(audit, "log", path, "the log holds passphrases, encrypted under master-key.aes",
+             "harmless while master keys stay in memory (kyok vm harden); keep logs short");
+}
+
+static void check_save(struct audit *audit, const char *path, const char *name)
+{
+    if (ends_with(name, ".save"))
+        find(audit, "save-image", path, "a save image holds the VM's memory in clear",
+             "start the VM or virsh managedsave-remove it; encrypt the file system below");
+}
+
+static void check_swap(struct audit *audit)
+{
+    char line[512];
+    FILE *file = fopen("/proc/swaps", "re");
+    bool header = true;
+    while (file && fgets(line, sizeof(line), file)) {
+        line[strcspn(line, " \t\n")] = 0;
+        bool encrypted = strncmp(line, "/dev/dm-", 8) == 0 || strncmp(line, "/dev/zram", 9) == 0;
+        if (!header && !encrypted)
+            find(audit, "swap", line, "a VM's memory, with its volume keys, may be swapped to it",
+                 "swapoff, zram, or encrypted swap; <memoryBacking><locked/> for single VMs");
+        header = false;
+    }
+    if (file)
+        fclose(file);
+}
+
+/* --- domains --- */
+
+static bool is_autostart(const char *name)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "/etc/libvirt/qemu/autostart/%s.xml", name);
+    return access(path, F_OK) == 0;
+}
+
+static void check_record(struct audit *audit, const struct domain *domain,
+                         const struct domain_volume *given)
+{
+    struct kyok_error err;
+    KYOK_CLEANUP(kyok_volume_close) struct kyok_volume volume = {.fd = -1};
+    KYOK_CLEANUP(kyok_record_copies_free) struct kyok_record_copies copies = {.count = 0};
+    if (!given->path || domain->record_count > 0 ||
+        kyok_volume_open(given->path, KYOK_VOLUME_READ, &volume, &err) != KYOK_OK)
+        return;
+    (void)kyok_record_copies_find(&copies, given->block ? NULL : given->path, volume.luks.uuid,
+                                  &err);
+    if (copies.count == 0)
+        find(audit, "no-record", given->path, "the disk is encrypted, but not under kyok",
+             "kyok disk adopt");
+}
+
+static void check_domain(struct audit *audit, const struct domain *domain)
+{
+    const char *name = domain->name ? domain->name : "";
+    if (domain->volume_count == 0)
+        return;
+    for (size_t i = 0; i < domain->volume_count; i++)
+        check_record(audit, domain, &domain->volumes[i]);
+    if (domain->plain_disks > 0)
+        find(audit, "plain-disk", name,
+             "the VM has disks that are not encrypted beside ones that are",
+             "reencrypt them into disks of kyok disk create");
+    if (domain->has_tpm && !domain->vtpm_secret)
+        find(audit, "vtpm", name, "the VM's TPM keeps its state in clear",
+             "kyok vm tpm, before the guest uses the TPM");
+    if (domain->nvram)
+        find(audit, "nvram", domain->nvram,
+             "UEFI variables lie in clear, and QEMU cannot encrypt them",
+             "keep nothing secret there; encrypt the file system below " QEMU_FOLDER "/nvram");
+    if (is_autostart(name) && access(PRELOAD_ENABLED, F_OK) != 0)
+        find(audit, "autostart", name, "libvirtd starts the VM by itself and would refuse it then",
+             "systemctl enable kyok-vm-preload.service kyok-vm-autostart.service");
+}
+
+static enum kyok_status check_domains(struct cli *cli, struct audit *audit)
+{
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer output = {0};
+    KYOK_TRY(vm_virsh(&output, &cli->error, "list", "--all", "--uuid", NULL));
+    char *rest = (char *)output.data, *uuid;
+    while (vm_next_line(&rest, &uuid)) {
+        struct domain domain;
+        KYOK_TRY(vm_domain(uuid, false, &domain, &cli->error));
+        check_domain(audit, &domain);
+        domain_free(&domain);
+    }
+    return KYOK_OK;
+}
+
+/* Keys that a KMIP group gives out are on this host whenever a VM starts. */
+static enum kyok_status check_release(struct cli *cli, struct audit *audit)
+{
+    const struct kyok_config *config;
+    KYOK_TRY(cli_config(cli, &config));
+    for (size_t i = 0; i < config->kmip_count; i++)
+        if (config->kmips[i].release)
+            find(audit, "release", config->kmips[i].name,
+                 "keys of this group leave their custodian",
+                 "a server with Encrypt and Decrypt, or an HSM, where that matters");
+    return KYOK_OK;
+}
+
+static enum kyok_status print_findings(struct cli *cli, json_t *findings)
+{
+    size_t count = json_array_size(findings);
+    for (size_t i = 0; i < count && !cli->json; i++) {
+        const json_t *finding = json_array_get(findings, i);
+        printf("%s: %s\n    %s\n    %s\n", json_string_value(json_object_get(finding, "check")),
+               json_string_value(json_object_get(finding, "object")),
+               json_string_value(json_object_get(finding, "what")),
+               json_string_value(json_object_get(finding, "remedy")));
+    }
+    if (cli->json)
+        KYOK_TRY(cli_json(cli, findings));
+    else
+        json_decref(findings);
+    return count == 0 ? KYOK_OK : kyok_fail(&cli->error, KYOK_REFUSED, NULL, "%zu findings", count);
+}
+
+static enum kyok_status run_audit(struct cli *cli)
+{
+    struct audit audit = {.findings = json_array()};
+    each_entry(&audit, QEMU_FOLDER, check_master_key);
+    each_entry(&audit, STORED_SECRETS, check_stored_secret);
+    each_entry(&audit, QEMU_LOGS, check_log);
+    each_entry(&audit, QEMU_FOLDER "/save", check_save);
+    check_swap(&audit);
+    KYOK_TRY(check_release(cli, &audit));
+    KYOK_TRY(check_domains(cli, &audit));
+    return print_findings(cli, audit.findings);
+}
+
+const struct cli_verb cli_vm_audit_verbs[] = {
+    {.words = "vm audit",
+     .summary = "find what gives encrypted VMs away on this host",
+     .description =
+         "Looks for master keys of running VMs on disk, stored secrets, passphrases (encrypted) in "
+         "logs, save images, swap, TPM state and UEFI variables in clear, disks without encryption "
+         "or record, autostart without preloading, and keys that leave their custodian. Each "
+         "finding "
+         "comes with its remedy; exit code 1 if there is one. Nothing is changed.",
+     .run = run_audit},
+    {0},
+};

@@ -1,0 +1,76 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# vm audit finds each leak of a host that is not hardened; vm harden closes what can be closed.
+. "$(dirname "$0")/../support/libvirtd.sh"
+libvirtd_enter "$0" "$@"
+. "$(dirname "$0")/../support/lib.sh"
+at_end+=(libvirtd_stop)
+
+cd "$SANDBOX" || exit 1
+ok "hook, token and kyok.conf are in place" libvirtd_hook_install
+ok "libvirtd answers" libvirtd_start
+ok "a VM" libvirtd_vm one "$SANDBOX/one.img"
+audit() { "$KYOK" vm audit 2>/dev/null; }
+pass=$("$BUILD/kyok-qemu-secret" --config /etc/kyok/kyok.conf --disk d=one.img -- cat @d@)
+# stolen FOLDER: what that folder on disk and libvirt's log yield to somebody who copies them
+stolen() {
+    local key line
+    for key in "$1"/domain-*/master-key.aes; do
+        [ -f "$key" ] || continue
+        line=$(grep -h -o '"data":"[^"]*","keyid":"masterKey0","iv":"[^"]*"' /var/log/libvirt/qemu/one.log | tail -1)
+        echo "$(cut -d'"' -f4 <<<"$line")" | openssl enc -d -aes-256-cbc -a -A -K "$(xxd -p -c 64 "$key")" \
+            -iv "$(cut -d'"' -f12 <<<"$line" | base64 -d | xxd -p)" 2>/dev/null
+    done
+}
+
+# --- not hardened: everything is found ---
+virsh -q start --paused one >/dev/null
+is "with stock libvirt the passphrase can be computed from what lies on the host" "$(stolen /var/lib/libvirt/qemu)" "$pass"
+like "audit: the master key" "$(audit)" '^master-key: /var/lib/libvirt/qemu/domain-'
+like "audit: the log" "$(audit)" '^log: .*one.log'
+refused "audit's exit code is 1 when there is a finding" 1 'findings' "$KYOK" vm audit
+refused "harden refuses while a VM runs" 1 'one: the VM runs' "$KYOK" vm harden
+virsh -q managedsave one >/dev/null
+like "audit: a save image" "$(audit)" '^save-image: .*one.save'
+virsh -q managedsave-remove one >/dev/null
+echo "<secret ephemeral='no' private='no'><uuid>6e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11</uuid></secret>" >s.xml
+virsh -q secret-define s.xml >/dev/null; virsh -q secret-set-value 6e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11 "$(echo -n x | base64)" >/dev/null 2>&1
+like "audit: a stored secret" "$(audit)" '^stored-secret: '
+virsh -q secret-undefine 6e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11 >/dev/null
+truncate -s 1M plain.img
+sed "s|<memballoon|<disk type='file' device='disk'><source file='$SANDBOX/plain.img'/><target dev='vdb' bus='virtio'/></disk><tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm><memballoon|" one.img.domain >mixed.xml
+virsh -q define mixed.xml >/dev/null
+like "audit: a disk in clear" "$(audit)" '^plain-disk: one'
+like "audit: a TPM in clear" "$(audit)" '^vtpm: one'
+virsh -q autostart one >/dev/null
+like "audit: autostart without preloading" "$(audit)" '^autostart: one'
+virsh -q autostart one --disable >/dev/null
+virsh -q define one.img.domain >/dev/null
+mv one.img.kyok away
+like "audit: no record" "$(audit)" '^no-record: .*one.img'
+mv away one.img.kyok
+ok "--json" sh -c "'$KYOK' vm audit --json 2>/dev/null | python3 -m json.tool"
+
+# --- hardened ---
+mkdir -p /var/lib/libvirt/qemu/nvram; echo variables >/var/lib/libvirt/qemu/nvram/one_VARS.fd
+ok "harden" "$KYOK" vm harden
+ok "twice does nothing" "$KYOK" vm harden
+like "the folder is in memory" "$(findmnt -n -o FSTYPE /var/lib/libvirt/qemu)" 'tmpfs|ramfs'
+is "nvram is still on disk" "$(cat /var/lib/libvirt/qemu/nvram/one_VARS.fd)" variables
+rm -f /var/log/libvirt/qemu/one.log
+ok "the VM starts" virsh -q start --paused one
+unlike "audit: no master key on disk" "$(audit)" '^master-key'
+ok "libvirtd restarts with the VM running" libvirtd_restart
+is "it stays up" "$(virsh domstate one | head -1)" paused
+is "nothing on disk yields the passphrase" "$(stolen /run/kyok/qemu)" ""
+is "no master key lies below" "$(find /run/kyok/qemu -name master-key.aes)" ""
+ok "managed save" virsh -q managedsave one
+ok "its image is on disk" test -s /run/kyok/qemu/save/one.save
+ok "restore" virsh -q start one
+refused "removal is refused while a VM runs" 1 'one: the VM runs' "$KYOK" vm harden --remove
+virsh -q destroy one >/dev/null
+ok "removal" "$KYOK" vm harden --remove
+is "the folder is on disk again" "$(grep -c ' /var/lib/libvirt/qemu ' /proc/self/mounts)" 0
+ok "the VM starts" virsh -q start --paused one
+virsh -q destroy one >/dev/null
+done_testing
