@@ -63,6 +63,7 @@ struct kp_provider {
     uint8_t nonce[KP_NONCE_SIZE]; /* seals what the PEM decoder tells the DER decoders */
     struct kp_settings settings;
     OSSL_ALGORITHM *tables[KP_OPERATIONS];
+    _Atomic bool strings_loaded;
     _Atomic(struct kyok_context *) context;
     _Atomic(EVP_MD *) digests[KP_HASHES];
 
@@ -92,7 +93,6 @@ enum kp_reason {
     KP_R_BAD_REFERENCE,
 };
 
-const OSSL_ITEM *kp_reason_strings(void *provctx);
 void kp_raise_at(const struct kp_provider *provider, const char *file, int line,
                  const char *function, unsigned reason, const char *format, ...)
     __attribute__((format(printf, 6, 7)));

@@ -56,6 +56,7 @@ struct kyok_token {
     CK_SLOT_ID slot;
     CK_FLAGS flags;
     bool present;
+    bool seen; /* in the scan that is going on */
 
     struct kyok_session *idle;               /* LIFO, linked by next */
     struct kyok_session *oldest, *newest;    /* leased, in order of lease */

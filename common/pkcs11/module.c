@@ -259,11 +259,14 @@ static CK_RV scan(struct kyok_module *module)
         return rv;
     pthread_mutex_lock(&module->lock);
     for (token = module->tokens; token != NULL; token = token->next)
-        token->present = false;
+        token->seen = false;
     pthread_mutex_unlock(&module->lock);
     for (CK_ULONG i = 0; i < count && i < KYOK_TOKENS_PER_MODULE; i++)
         note_token(module, slots[i]);
+    /* Other groups look at the tokens meanwhile: none may be away for a moment. */
     pthread_mutex_lock(&module->lock);
+    for (token = module->tokens; token != NULL; token = token->next)
+        token->present = token->seen;
     module->scanned_ns = kyok_now_ns();
     pthread_mutex_unlock(&module->lock);
     return CKR_OK;

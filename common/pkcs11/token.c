@@ -58,6 +58,7 @@ void kyok_token_update(struct kyok_token *token, CK_SLOT_ID slot, const CK_TOKEN
     token->slot = slot;
     token->flags = info->flags;
     token->present = true;
+    token->seen = true;
     copy_padded(token->slot_description, slot_info->slotDescription,
                 sizeof(slot_info->slotDescription));
     copy_padded(token->slot_manufacturer, slot_info->manufacturerID,
