@@ -61,7 +61,7 @@ ngx_uint_t ngx_kyok_hosted(ngx_connection_t *c);
 /* within SSL_do_handshake(), once the ServerHello is written */
 void ngx_kyok_host_server_hello(ngx_connection_t *c);
 extern const struct kyok_wait_hook  ngx_kyok_wait_hook;
-/* resumes what has completed */
+/* resumes some of what has completed */
 void ngx_kyok_hosts_completed(void);
 
 

@@ -13,6 +13,13 @@
 #include "ngx_kyok.h"
 
 
+/*
+ * Operations that complete together go on one after the other: other events
+ * of the worker have their turn in between.
+ */
+#define NGX_KYOK_RESUMED_AT_ONCE  4
+
+
 typedef enum {
     NGX_KYOK_ACCEPT = 0,
     NGX_KYOK_READ,
@@ -710,10 +717,13 @@ ngx_kyok_host_resume(ngx_kyok_host_t *host, enum kyok_wait_result result)
 void
 ngx_kyok_hosts_completed(void)
 {
+    ngx_uint_t        n;
     struct kyok_job  *job;
     ngx_kyok_host_t  *host;
 
-    for ( ;; ) {
+    /* the descriptor stays readable while some are left */
+
+    for (n = 0; n < NGX_KYOK_RESUMED_AT_ONCE; n++) {
         job = kyok_work_next_done();
 
         if (job == NULL) {
