@@ -17,7 +17,7 @@
  *   hold-handshake on|off           accept TCP, never answer TLS
  *   key ID rsa-2048|ec-p256|ec-p384|aes-256 [OWNER]
  *                                   an active key; a pair's public half is ID-pub; owner "*":
- * anyone state ID STATE                  pre-active, active, deactivated, compromised attribute ID
+ * anyone load ID FILE the pair becomes that of a PEM file, as in a replica state ID STATE                  pre-active, active, deactivated, compromised attribute ID
  * sensitive|extractable yes|no link ID on|off                  whether a private key names its
  * public half deny CN OPERATION               permission denied (OPERATION as kyok writes it:
  * "Get"; or "any") allow CN OPERATION              takes a deny back fault OPERATION COUNT KIND [N]
@@ -128,6 +128,9 @@ size_t server_attributes(const struct server_object *object, struct kyok_kmip_ar
 bool server_make_pair(struct server_object *private_key, struct server_object *public_key,
                       enum kyok_kmip_cryptographic_algorithm algorithm, unsigned bits,
                       enum kyok_kmip_recommended_curve curve);
+/* Replaces a pair by one of the same type from a PEM file. */
+bool server_load_pair(struct server_object *private_key, struct server_object *public_key,
+                      const char *path);
 bool server_make_secret(struct server_object *object, unsigned bits);
 struct kyok_bytes server_public_der(const struct server_object *object,
                                     struct kyok_kmip_arena *arena);

@@ -120,6 +120,20 @@ static const char *key(struct server *server, char **words, size_t count)
     return server_make_secret(object, 256) ? NULL : "no random bytes";
 }
 
+static const char *load(struct server *server, char **words, size_t count)
+{
+    char public_id[SERVER_TEXT];
+
+    if (count != 3)
+        return "load ID FILE";
+    snprintf(public_id, sizeof public_id, "%.100s-pub", words[1]);
+    struct server_object *private_key = server_find(server, kyok_bytes_of_text(words[1]));
+    struct server_object *public_key = server_find(server, kyok_bytes_of_text(public_id));
+    if (private_key == NULL || public_key == NULL)
+        return "no such key pair";
+    return server_load_pair(private_key, public_key, words[2]) ? NULL : "no such key in the file";
+}
+
 static const char *state(struct server *server, char **words, size_t count)
 {
     static const char *const names[] = {"pre-active", "active", "deactivated", "compromised"};
@@ -258,6 +272,7 @@ static const struct {
     {"tls", tls, false},
     {"hold-handshake", hold_handshake, false},
     {"key", key, false},
+    {"load", load, false},
     {"state", state, false},
     {"attribute", attribute, false},
     {"link", link_command, false},

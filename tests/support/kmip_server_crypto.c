@@ -4,6 +4,7 @@
 
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
@@ -30,6 +31,25 @@ bool server_make_pair(struct server_object *private_key, struct server_object *p
     memcpy(public_key->link, private_key->id, sizeof public_key->link);
     EVP_PKEY_up_ref(pair);
     private_key->pair = public_key->pair = pair;
+    return true;
+}
+
+bool server_load_pair(struct server_object *private_key, struct server_object *public_key,
+                      const char *path)
+{
+    BIO *file = BIO_new_file(path, "r");
+    EVP_PKEY *pair = file == NULL ? NULL : PEM_read_bio_PrivateKey(file, NULL, NULL, NULL);
+
+    BIO_free(file);
+    if (pair == NULL || !EVP_PKEY_is_a(pair, EVP_PKEY_get0_type_name(private_key->pair))) {
+        EVP_PKEY_free(pair);
+        return false;
+    }
+    EVP_PKEY_free(private_key->pair);
+    EVP_PKEY_free(public_key->pair);
+    EVP_PKEY_up_ref(pair);
+    private_key->pair = public_key->pair = pair;
+    private_key->bits = public_key->bits = (unsigned)EVP_PKEY_get_bits(pair);
     return true;
 }
 
