@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The handle: a section, and a cached way to this process's state for it. */
 #include "common/kmip/client_call.h"
+#include "common/kmip/client_process.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -84,7 +85,8 @@ void kyok_kmip_reply_init(struct kyok_kmip_reply *reply)
     reply->endpoint = NULL;
     reply->version = 0;
     reply->doubtful = false;
-    reply->bytes = (struct kyok_buffer){.limit = KYOK_KMIP_REPLY_MAX};
+    reply->memory = NULL;
+    reply->size = 0;
     memset(&reply->response, 0, sizeof reply->response);
     kyok_kmip_arena_init(&reply->arena, 0);
 }
@@ -92,7 +94,8 @@ void kyok_kmip_reply_init(struct kyok_kmip_reply *reply)
 void kyok_kmip_reply_free(struct kyok_kmip_reply *reply)
 {
     reply->item = NULL;
-    kyok_buffer_free(&reply->bytes);
+    kyok_kmip_memory_give(reply->memory, reply->size);
+    reply->memory = NULL;
     kyok_kmip_arena_free(&reply->arena);
 }
 

@@ -2,10 +2,10 @@
 /* One request and its answer. The answer is read as a whole, its length checked before any of it is
  * kept; how many records or packets it comes in does not matter. */
 #include "common/kmip/client_call.h"
+#include "common/kmip/client_process.h"
 
 #include <stdio.h>
-
-#define READ_AT_ONCE ((size_t)4096)
+#include <string.h>
 
 /* The batch id counts the connection's requests: an answer to another one is noticed. */
 static void set_batch_id(struct kyok_kmip_connection *connection, uint8_t id[8])
@@ -16,68 +16,94 @@ static void set_batch_id(struct kyok_kmip_connection *connection, uint8_t id[8])
         id[i] = (uint8_t)sequence;
 }
 
-static enum kyok_status write_request(const struct kyok_kmip_connection *connection,
-                                      unsigned version, const struct kyok_kmip_request_item *item,
-                                      struct kyok_buffer *bytes, struct kyok_error *err)
+/* Requests and answers may hold keys: both lie in locked memory that is wiped. */
+static enum kyok_status no_memory(const struct kyok_kmip_connection *connection,
+                                  struct kyok_error *err)
 {
-    struct kyok_kmip_request request;
+    return kyok_fail(err, KYOK_SYSTEM, connection->endpoint->peer.url, "no memory for a message");
+}
 
-    kyok_kmip_request_one(&request, version, item);
-    enum kyok_status status = kyok_kmip_request_append(&request, bytes, err);
+static enum kyok_status name_endpoint(const struct kyok_kmip_connection *connection,
+                                      enum kyok_status status, struct kyok_error *err)
+{
     if (status != KYOK_OK)
         snprintf(err->object, sizeof err->object, "%s", connection->endpoint->peer.url);
     return status;
 }
 
-/* Until bytes holds size bytes; progress says whether any came. */
-static enum kyok_status read_until(struct kyok_kmip_connection *connection,
-                                   struct kyok_buffer *bytes, size_t size,
-                                   struct kyok_deadline deadline, enum kyok_kmip_progress *progress,
-                                   struct kyok_error *err)
+/* A message in locked memory of the process. */
+struct message {
+    struct kyok_secret *memory;
+    size_t size;
+};
+
+static void message_free(struct message *message)
 {
-    while (bytes->size < size) {
-        size_t wanted = size - bytes->size, got = 0;
-        if (wanted > READ_AT_ONCE)
-            wanted = READ_AT_ONCE;
-        uint8_t *room = kyok_buffer_reserve(bytes, wanted);
-        if (room == NULL)
-            return kyok_fail(err, KYOK_SYSTEM, connection->endpoint->peer.url,
-                             "no memory for the server's answer");
-        KYOK_TRY(kyok_tls_stream_receive(connection->stream, room, wanted, &got, deadline, err));
-        bytes->size += got;
+    kyok_kmip_memory_give(message->memory, message->size);
+}
+
+/* Written twice: the first time only to know its length. */
+static enum kyok_status write_request(const struct kyok_kmip_connection *connection,
+                                      unsigned version, const struct kyok_kmip_request_item *item,
+                                      struct message *bytes, struct kyok_error *err)
+{
+    struct kyok_ttlv_writer writer = kyok_ttlv_writer(NULL, 0);
+    struct kyok_kmip_request request;
+
+    kyok_kmip_request_one(&request, version, item);
+    KYOK_TRY(name_endpoint(connection, kyok_kmip_request_write(&request, &writer, err), err));
+    if (writer.size > KYOK_KMIP_REPLY_MAX)
+        return kyok_fail(err, KYOK_INVALID, connection->endpoint->peer.url,
+                         "a request of %zu bytes is longer than %zu", writer.size,
+                         KYOK_KMIP_REPLY_MAX);
+    bytes->size = writer.size;
+    bytes->memory = kyok_kmip_memory_take(writer.size);
+    if (bytes->memory == NULL)
+        return no_memory(connection, err);
+    writer = kyok_ttlv_writer(kyok_secret_data(bytes->memory), bytes->size);
+    return name_endpoint(connection, kyok_kmip_request_write(&request, &writer, err), err);
+}
+
+/* All size bytes; progress says whether any came. */
+static enum kyok_status read_all(struct kyok_kmip_connection *connection, uint8_t *data,
+                                 size_t size, struct kyok_deadline deadline,
+                                 enum kyok_kmip_progress *progress, struct kyok_error *err)
+{
+    for (size_t got = 0; size > 0; data += got, size -= got) {
+        KYOK_TRY(kyok_tls_stream_receive(connection->stream, data, size, &got, deadline, err));
         *progress = KYOK_KMIP_ANSWERING;
     }
     return KYOK_OK;
 }
 
 static enum kyok_status read_answer(struct kyok_kmip_connection *connection,
-                                    struct kyok_buffer *bytes, struct kyok_deadline deadline,
+                                    struct kyok_kmip_reply *reply, struct kyok_deadline deadline,
                                     enum kyok_kmip_progress *progress, struct kyok_error *err)
 {
-    const char *url = connection->endpoint->peer.url;
-    size_t size = KYOK_TTLV_HEADER_SIZE;
+    uint8_t header[KYOK_TTLV_HEADER_SIZE];
 
-    KYOK_TRY(read_until(connection, bytes, size, deadline, progress, err));
-    enum kyok_status status = kyok_ttlv_frame(
-        kyok_buffer_bytes(bytes), KYOK_KMIP_TAG_RESPONSE_MESSAGE, KYOK_KMIP_REPLY_MAX, &size, err);
-    if (status != KYOK_OK) { /* too long is the server's fault as well, not a limit of ours */
-        snprintf(err->object, sizeof err->object, "%s", url);
-        return err->status = KYOK_FAULT;
-    }
-    return read_until(connection, bytes, size, deadline, progress, err);
+    KYOK_TRY(read_all(connection, header, sizeof header, deadline, progress, err));
+    if (kyok_ttlv_frame(kyok_bytes(header, sizeof header), KYOK_KMIP_TAG_RESPONSE_MESSAGE,
+                        KYOK_KMIP_REPLY_MAX, &reply->size, err) != KYOK_OK)
+        /* Too long is the server's fault as well, not a limit of ours. */
+        return name_endpoint(connection, err->status = KYOK_FAULT, err);
+    reply->memory = kyok_kmip_memory_take(reply->size);
+    if (reply->memory == NULL)
+        return no_memory(connection, err);
+    memcpy(kyok_secret_data(reply->memory), header, sizeof header);
+    return read_all(connection, kyok_secret_data(reply->memory) + sizeof header,
+                    reply->size - sizeof header, deadline, progress, err);
 }
 
 static enum kyok_status take_answer(const struct kyok_kmip_connection *connection,
                                     const struct kyok_kmip_request_item *item,
                                     struct kyok_kmip_reply *reply, struct kyok_error *err)
 {
-    enum kyok_status status = kyok_kmip_response_read(kyok_buffer_bytes(&reply->bytes),
-                                                      &reply->arena, &reply->response, err);
-
-    if (status != KYOK_OK) {
-        snprintf(err->object, sizeof err->object, "%s", connection->endpoint->peer.url);
-        return status;
-    }
+    KYOK_TRY(name_endpoint(
+        connection,
+        kyok_kmip_response_read(kyok_bytes(kyok_secret_data(reply->memory), reply->size),
+                                &reply->arena, &reply->response, err),
+        err));
     KYOK_TRY(kyok_kmip_check_answer(item, reply, err));
     reply->item = &reply->response.items.items[0];
     return KYOK_OK;
@@ -88,7 +114,7 @@ enum kyok_status kyok_kmip_exchange(struct kyok_kmip_connection *connection, uns
                                     struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
                                     enum kyok_kmip_progress *progress, struct kyok_error *err)
 {
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer request = {.limit = KYOK_KMIP_REPLY_MAX};
+    KYOK_CLEANUP(message_free) struct message request = {.memory = NULL};
     struct kyok_kmip_request_item sent = *item;
     uint8_t id[8];
 
@@ -101,8 +127,10 @@ enum kyok_status kyok_kmip_exchange(struct kyok_kmip_connection *connection, uns
     reply->version = version;
     KYOK_TRY(write_request(connection, version, &sent, &request, err));
     *progress = KYOK_KMIP_SENT;
-    KYOK_TRY(kyok_tls_stream_send(connection->stream, kyok_buffer_bytes(&request), deadline, err));
-    KYOK_TRY(read_answer(connection, &reply->bytes, deadline, progress, err));
+    KYOK_TRY(kyok_tls_stream_send(connection->stream,
+                                  kyok_bytes(kyok_secret_data(request.memory), request.size),
+                                  deadline, err));
+    KYOK_TRY(read_answer(connection, reply, deadline, progress, err));
     KYOK_TRY(take_answer(connection, &sent, reply, err));
     *progress = KYOK_KMIP_ANSWERED;
     return KYOK_OK;

@@ -235,6 +235,17 @@ static enum kyok_status make_tls(struct kyok_kmip_live *live, struct kyok_error 
     return status;
 }
 
+void kyok_kmip_live_refresh(struct kyok_kmip_live *live)
+{
+    struct kyok_error err;
+
+    pthread_mutex_lock(&live->lock);
+    bool mine = live->tls != NULL && must_make(live);
+    pthread_mutex_unlock(&live->lock);
+    if (mine)
+        (void)make_tls(live, &err);
+}
+
 enum kyok_status kyok_kmip_live_tls(struct kyok_kmip_live *live, struct kyok_deadline deadline,
                                     struct kyok_tls **tls, struct kyok_error *err)
 {

@@ -31,6 +31,7 @@ struct kyok_kmip_endpoint;
 struct kyok_kmip_connection {
     struct kyok_kmip_endpoint *endpoint;
     struct kyok_tls_stream *stream;
+    const struct kyok_tls *tls;        /* what it was opened with (the stream holds it) */
     struct kyok_kmip_connection *next; /* idle list */
     int64_t idle_since_ns;
     unsigned version;  /* spoken on this connection */
@@ -88,6 +89,9 @@ void kyok_kmip_live_abandon(struct kyok_kmip_live *live);
 /* The present trust and identity, with a reference; made, or renewed when files changed. */
 enum kyok_status kyok_kmip_live_tls(struct kyok_kmip_live *live, struct kyok_deadline deadline,
                                     struct kyok_tls **tls, struct kyok_error *err);
+
+/* Looks whether files changed, if it is time to; idle connections of before are closed then. */
+void kyok_kmip_live_refresh(struct kyok_kmip_live *live);
 
 /* --- client_pool.c --------------------------------------------------------------------------- */
 

@@ -28,6 +28,7 @@ enum kyok_status kyok_kmip_pool_open(struct kyok_kmip_endpoint *endpoint,
     enum kyok_status status = kyok_kmip_live_tls(endpoint->live, deadline, &tls, err);
     if (status == KYOK_OK)
         status = kyok_tls_stream_open(tls, &endpoint->peer, deadline, &made->stream, err);
+    made->tls = tls;
     kyok_tls_free(tls);
     if (status != KYOK_OK) {
         free(made);
@@ -99,6 +100,7 @@ struct kyok_kmip_connection *kyok_kmip_pool_take(struct kyok_kmip_endpoint *endp
 {
     struct kyok_kmip_connection *connection;
 
+    kyok_kmip_live_refresh(endpoint->live);
     while ((connection = pop(endpoint)) != NULL) {
         if (kyok_tls_stream_is_quiet(connection->stream)) {
             connection->reused = true;
@@ -115,7 +117,12 @@ void kyok_kmip_pool_give(struct kyok_kmip_connection *connection)
 
     connection->idle_since_ns = kyok_now_ns();
     pthread_mutex_lock(&endpoint->live->lock);
-    connection->next = endpoint->idle;
-    endpoint->idle = connection;
+    bool current = connection->tls == endpoint->live->tls;
+    if (current) {
+        connection->next = endpoint->idle;
+        endpoint->idle = connection;
+    }
     pthread_mutex_unlock(&endpoint->live->lock);
+    if (!current) /* opened with certificates or a list that have been replaced since */
+        kyok_kmip_pool_drop(connection);
 }

@@ -31,7 +31,7 @@ struct kyok_deadline kyok_kmip_client_deadline(const struct kyok_kmip_client *cl
 /* --- calls ----------------------------------------------------------------------------------- */
 
 #define KYOK_KMIP_REPLY_MAX                                                                        \
-    ((size_t)1 << 20) /* bytes of an answer; a longer one is refused unread */
+    ((size_t)1 << 20) /* bytes of a message; a longer answer is refused unread */
 
 /* An answer, which may hold key material: wiped when freed. item points to the one item of the
  * response; its views are valid until the reply is freed or used again. */
@@ -41,7 +41,8 @@ struct kyok_kmip_reply {
     unsigned version;     /* KYOK_KMIP_1_4: what the request was sent in */
     bool doubtful;        /* the call failed, but the server may have carried it out */
     struct kyok_kmip_response response;
-    struct kyok_buffer bytes;
+    struct kyok_secret *memory; /* locked; the answer is its first size bytes */
+    size_t size;
     struct kyok_kmip_arena arena;
 };
 void kyok_kmip_reply_init(struct kyok_kmip_reply *reply);

@@ -7,7 +7,7 @@
 #   server-expired server-wronghost server-otherca server-selfsigned server-revoked
 #   alice bob carol            client identities (CN)
 #   mallory                    a client of other-ca
-# and ca.crl (revokes server-revoked), ca-expired.crl (a CRL that is out of date).
+# and ca.crl (revokes server-revoked), ca-revokes-server.crl, ca-expired.crl (out of date).
 set -e
 [ $# -eq 1 ] || { echo "usage: certs.sh DIR" >&2; exit 2; }
 mkdir -p "$1"
@@ -76,5 +76,6 @@ openssl req -x509 -new -key server-selfsigned.key -subj "/CN=localhost" -days 30
 for name in alice bob carol; do sign $name "/CN=$name" clientAuth "" ca; done
 sign mallory "/CN=mallory" clientAuth "" other-ca
 crl ca.crl server-revoked.crt -crldays 30
+crl ca-revokes-server.crl server.crt -crldays 30
 crl ca-expired.crl "" -crl_lastupdate 20200101000000Z -crl_nextupdate 20200201000000Z
 rm -rf ./*.csr ./*.ext ./*.cnf db-*

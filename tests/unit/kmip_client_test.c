@@ -115,6 +115,13 @@ static int open_descriptors(void)
     return count;
 }
 
+static void pause_ms(long ms)
+{
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+
+    nanosleep(&time, NULL);
+}
+
 /* --- faults ---------------------------------------------------------------------------------- */
 
 struct fault_case {
@@ -263,6 +270,87 @@ static void wrong_certificates(void **state)
     group_close(&group);
 }
 
+static void copy_crl(const char *name)
+{
+    char command[300];
+
+    snprintf(command, sizeof command, "cp %s/%s %s/now.new && mv %s/now.new %s/now.crl", directory,
+             name, directory, directory, directory);
+    assert_int_equal(system(command), 0);
+}
+
+/* A new revocation list counts without restart, also for connections that are open. */
+static void renewed_crl(void **state)
+{
+    struct group group;
+    struct kyok_error err;
+    enum kyok_status status = KYOK_OK;
+    (void)state;
+    group_open(&group, "crl", "alice", 2000, &one, NULL);
+    snprintf(group.files[3], sizeof group.files[3], "%s/now.crl", directory);
+    group.config.crl = group.files[3];
+    copy_crl("ca.crl");
+    expect_get(&group, "k");
+    copy_crl("ca-revokes-server.crl");
+    int64_t end = kyok_now_ns() + INT64_C(6000000000);
+    while ((status = get(&group, "k", &err)) == KYOK_OK && kyok_now_ns() < end)
+        pause_ms(50);
+    assert_int_equal(status, KYOK_REFUSED);
+    assert_non_null(strstr(err.what, "has been revoked"));
+    copy_crl("ca.crl");
+    end = kyok_now_ns() + INT64_C(6000000000);
+    while (get(&group, "k", &err) != KYOK_OK && kyok_now_ns() < end)
+        pause_ms(50);
+    expect_get(&group, "k");
+    group_close(&group);
+}
+
+static void unknown_host(void **state)
+{
+    struct group group;
+    struct kyok_error err;
+    (void)state;
+    group_open(&group, "unknown host", "alice", 1500, &one, NULL);
+    group.servers[0] = "kmips://no-such-host.invalid:5696";
+    int64_t began = kyok_now_ns();
+    enum kyok_status status = get(&group, "k", &err); /* a dead resolver is waited for, no longer */
+    assert_true(status == KYOK_UNREACHABLE || status == KYOK_TIMEOUT);
+    assert_non_null(strstr(err.what, "name"));
+    assert_true(kyok_now_ns() - began < INT64_C(2000000000));
+    group_close(&group);
+}
+
+/* --- cryptography ---------------------------------------------------------------------------- */
+
+static void encryption_faults(void **state)
+{
+    struct group group;
+    struct kyok_error err;
+    KYOK_KMIP_AUTO_REPLY(reply);
+    struct kyok_cipher_request request = {
+        .scheme = KYOK_CIPHER_AES_GCM, .input = kyok_bytes_of_text("hello"), .iv_size = 12};
+    struct kyok_bytes id = kyok_bytes_of_text("k");
+    (void)state;
+    group_open(&group, "encryption", "alice", 2000, &one, NULL);
+    struct kyok_deadline soon = kyok_kmip_client_deadline(group.client);
+    tell(&one, "fault Encrypt 1 tag-size");
+    assert_int_equal(kyok_kmip_encrypt(group.client, id, &request, soon, &reply, &err), KYOK_FAULT);
+    assert_non_null(strstr(err.what, "authentication tag of 12 bytes"));
+    tell(&one, "fault Encrypt 1 identifier");
+    assert_int_equal(kyok_kmip_encrypt(group.client, id, &request, soon, &reply, &err), KYOK_FAULT);
+    assert_int_equal(kyok_kmip_encrypt(group.client, id, &request, soon, &reply, &err), KYOK_OK);
+    memcpy(request.tag, reply.item->payload.cipher.tag.data, sizeof request.tag);
+    uint8_t ciphertext[5];
+    memcpy(ciphertext, reply.item->payload.cipher.data.data, sizeof ciphertext);
+    request.input = kyok_bytes(ciphertext, sizeof ciphertext);
+    assert_int_equal(kyok_kmip_decrypt(group.client, id, &request, soon, &reply, &err), KYOK_OK);
+    assert_memory_equal(reply.item->payload.cipher.data.data, "hello", 5);
+    request.tag[0] ^= 1;
+    assert_int_not_equal(kyok_kmip_decrypt(group.client, id, &request, soon, &reply, &err),
+                         KYOK_OK);
+    group_close(&group);
+}
+
 /* --- versions -------------------------------------------------------------------------------- */
 
 static void versions(void **state)
@@ -373,13 +461,6 @@ static void few_connections(void **state)
     print_message("# 1000 Gets by 8 threads: %ld connections\n", accepted);
     assert_in_range(accepted, 1, 8);
     group_close(&group);
-}
-
-static void pause_ms(long ms)
-{
-    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
-
-    nanosleep(&time, NULL);
 }
 
 static void failover_under_load(void **state)
@@ -655,6 +736,9 @@ int main(void)
         cmocka_unit_test(every_fault),
         cmocka_unit_test(one_retry),
         cmocka_unit_test(wrong_certificates),
+        cmocka_unit_test(renewed_crl),
+        cmocka_unit_test(unknown_host),
+        cmocka_unit_test(encryption_faults),
         cmocka_unit_test(versions),
         cmocka_unit_test(no_common_version),
         cmocka_unit_test(few_connections),
