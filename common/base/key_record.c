@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- states ---------------------------------------------------------------------------------- */
+/* --- states --- */
 
 static const struct {
     const char *name;
@@ -49,7 +49,7 @@ unsigned kyok_key_state_usage(enum kyok_key_state state, unsigned usage)
     return usage & states[state].leaves;
 }
 
-/* --- names ----------------------------------------------------------------------------------- */
+/* --- names --- */
 
 bool kyok_key_name_equal(const struct kyok_key_name *a, const struct kyok_key_name *b)
 {
@@ -92,7 +92,7 @@ struct kyok_key_version *kyok_key_record_current(struct kyok_key_record *record)
     return NULL;
 }
 
-/* --- reading --------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 static enum kyok_status malformed(struct kyok_error *err, const char *what)
 {
@@ -188,7 +188,7 @@ enum kyok_status kyok_key_record_parse(struct kyok_bytes json, struct kyok_key_r
     return status;
 }
 
-/* --- writing --------------------------------------------------------------------------------- */
+/* --- writing --- */
 
 static json_t *hex_json(const uint8_t *data, size_t size)
 {

@@ -9,8 +9,7 @@
 
 static _Atomic uint64_t last_serial;
 
-/* --- making
- * ------------------------------------------------------------------------------------------ */
+/* --- making --- */
 
 /* Lock-free, since a child may inherit the list in any state. */
 static void add_custodian(struct kyok_context *context, struct kyok_custodian *custodian)
@@ -94,8 +93,7 @@ void kyok_context_free(struct kyok_context *context)
     free(context);
 }
 
-/* --- groups that only a reference names
- * ------------------------------------------------------------------ */
+/* --- groups that only a reference names --- */
 
 static bool same_text(const char *a, const char *b)
 {
@@ -180,9 +178,7 @@ static enum kyok_status adhoc_custodian(struct kyok_context *context, const char
     return KYOK_OK;
 }
 
-/* --- finding
- * ------------------------------------------------------------------------------------------------
- */
+/* --- finding --- */
 
 static struct kyok_custodian *configured(struct kyok_context *context, const void *config_name,
                                          enum kyok_reference_kind kind)

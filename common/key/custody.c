@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- list: a job collects, so that the visitor runs in the caller
- * --------------------------------------- */
+/* --- list: a job collects, so that the visitor runs in the caller --- */
 
 struct listing {
     struct kyok_context *context;
@@ -120,8 +119,7 @@ enum kyok_status kyok_key_list(struct kyok_context *context, const struct kyok_r
     return any ? KYOK_OK : err->status;
 }
 
-/* --- generate and random
- * --------------------------------------------------------------------------------------- */
+/* --- generate and random --- */
 
 struct making {
     struct kyok_context *context;

@@ -46,7 +46,7 @@ static enum kyok_status openssl_failed(struct kyok_error *err, const char *what)
     return kyok_fail(err, KYOK_INVALID, NULL, "%s failed", what);
 }
 
-/* --- on the machine that has the material ---------------------------------------------------- */
+/* --- on the machine that has the material --- */
 
 static EVP_PKEY *read_public_key(struct kyok_bytes public_key)
 {
@@ -150,7 +150,7 @@ enum kyok_status kyok_key_import_seal(struct kyok_bytes public_key, enum kyok_ha
     return KYOK_OK;
 }
 
-/* --- on the token's machine ------------------------------------------------------------------ */
+/* --- on the token's machine --- */
 
 static enum kyok_status transport_reference(const struct kyok_life *life,
                                             struct kyok_reference **reference,

@@ -11,8 +11,7 @@ bool kyok_inside_custodian(void)
     return kyok_inside_module();
 }
 
-/* --- making
- * -------------------------------------------------------------------------------------------- */
+/* --- making --- */
 
 static enum kyok_status key_new(struct kyok_custodian *custodian,
                                 const struct kyok_reference *reference,
@@ -67,8 +66,7 @@ const struct kyok_key_info *kyok_key_info(const struct kyok_key *key)
     return &key->info;
 }
 
-/* --- opening and checking, which may wait
- * ----------------------------------------------------------------- */
+/* --- opening and checking, which may wait --- */
 
 struct visit {
     struct kyok_key *key; /* a reference of its own */
@@ -183,9 +181,7 @@ enum kyok_status kyok_key_check(struct kyok_key *key, struct kyok_error *err)
     return run_visit(&check_type, key, kyok_custodian_deadline(key->custodian), err);
 }
 
-/* --- figures
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- figures --- */
 
 void kyok_context_figures(struct kyok_context *context, kyok_figures_visitor *visit, void *caller)
 {

@@ -83,8 +83,7 @@ enum kyok_status kyok_key_generate(struct kyok_context *context,
                                    const struct kyok_generate_request *request,
                                    struct kyok_key **key, struct kyok_error *err);
 
-/* --- figures for status pages
- * ---------------------------------------------------------------------- */
+/* --- figures for status pages --- */
 
 typedef void kyok_figures_visitor(void *caller, const struct kyok_custodian_figures *figures);
 void kyok_context_figures(struct kyok_context *context, kyok_figures_visitor *visit, void *caller);

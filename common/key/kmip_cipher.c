@@ -39,7 +39,7 @@ enum kyok_status kyok_kmip_new_iv(struct kyok_cipher_request *request, struct ky
     return KYOK_OK;
 }
 
-/* --- RSA ------------------------------------------------------------------------------------- */
+/* --- RSA --- */
 
 static bool hides_padding(const struct kyok_cipher_request *request)
 {
@@ -94,7 +94,7 @@ static enum kyok_status judge_block(struct kyok_key *key, const struct kyok_ciph
     return KYOK_OK;
 }
 
-/* --- decryption ------------------------------------------------------------------------------ */
+/* --- decryption --- */
 
 static enum kyok_status check_gcm(const struct kyok_cipher_request *request, struct kyok_error *err)
 {
@@ -141,7 +141,7 @@ enum kyok_status kyok_kmip_key_decrypt(struct kyok_key *key,
     return decrypt_there(key, found, request, output, deadline, err);
 }
 
-/* --- encryption ------------------------------------------------------------------------------ */
+/* --- encryption --- */
 
 static enum kyok_status encrypt_there(struct kyok_key *key, const struct kyok_kmip_found *found,
                                       struct kyok_cipher_request *request,

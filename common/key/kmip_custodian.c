@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* --- a key's life ---------------------------------------------------------------------------- */
+/* --- a key's life --- */
 
 static enum kyok_status own_new(struct kyok_key *key, struct kyok_error *err)
 {
@@ -62,7 +62,7 @@ static enum kyok_status derive(struct kyok_key *key, struct kyok_bytes peer,
                      "KMIP servers agree on no keys (ECDH)");
 }
 
-/* --- listing --------------------------------------------------------------------------------- */
+/* --- listing --- */
 
 #define LIST_MOST 10000
 
@@ -151,7 +151,7 @@ static enum kyok_status list(struct kyok_custodian *custodian,
     return list_located(&listing, err);
 }
 
-/* --- generation ------------------------------------------------------------------------------ */
+/* --- generation --- */
 
 static const struct {
     enum kyok_key_type type;
@@ -238,7 +238,7 @@ static enum kyok_status generate(struct kyok_custodian *custodian,
                               deadline, err);
 }
 
-/* --- random bytes, figures ------------------------------------------------------------------- */
+/* --- random bytes, figures --- */
 
 #define RANDOM_AT_ONCE ((size_t)1024)
 
@@ -296,7 +296,7 @@ static void figures(struct kyok_custodian *custodian, kyok_figures_visitor *visi
     kyok_kmip_figures(custodian->own, visit_figures, &state);
 }
 
-/* --- the custodian --------------------------------------------------------------------------- */
+/* --- the custodian --- */
 
 static void free_custodian(struct kyok_custodian *custodian)
 {

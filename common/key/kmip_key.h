@@ -33,7 +33,7 @@ static inline struct kyok_kmip_key *kyok_kmip_own(const struct kyok_key *key)
     return key->own;
 }
 
-/* --- kmip_open.c ----------------------------------------------------------------------------- */
+/* --- kmip_open.c --- */
 
 /* The key's facts, asked for when they are not known yet: present, of a usable kind and state,
  * within require, its public half the expected one. */
@@ -52,14 +52,14 @@ enum kyok_status kyok_kmip_take_found(const struct kyok_kmip_facts *facts,
                                       struct kyok_bytes identifier, struct kyok_kmip_found *found,
                                       struct kyok_error *err);
 
-/* --- kmip_public.c --------------------------------------------------------------------------- */
+/* --- kmip_public.c --- */
 
 /* The SubjectPublicKeyInfo of a public key or certificate object, appended. */
 enum kyok_status kyok_kmip_get_public(struct kyok_kmip_client *client, const char *identifier,
                                       struct kyok_deadline deadline, struct kyok_buffer *spki,
                                       struct kyok_error *err);
 
-/* --- kmip_sign.c, kmip_cipher.c, kmip_released.c --------------------------------------------- */
+/* --- kmip_sign.c, kmip_cipher.c, kmip_released.c --- */
 
 enum kyok_status kyok_kmip_key_sign(struct kyok_key *key, const struct kyok_sign_request *request,
                                     uint8_t *signature, size_t *size, struct kyok_deadline deadline,

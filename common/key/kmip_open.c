@@ -16,7 +16,7 @@ static const struct kyok_kmip_config *config_of(const struct kyok_key *key)
     return kyok_kmip_client_config(kyok_kmip_own(key)->client);
 }
 
-/* --- the identifier -------------------------------------------------------------------------- */
+/* --- the identifier --- */
 
 /* A pair's halves may bear one name: the private half is meant. */
 static enum kyok_status identify_by_name(struct kyok_key *key, struct kyok_deadline deadline,
@@ -50,7 +50,7 @@ static enum kyok_status identify(struct kyok_key *key, struct kyok_deadline dead
                        key->custodian->name);
 }
 
-/* --- facts ----------------------------------------------------------------------------------- */
+/* --- facts --- */
 
 static const struct {
     enum kyok_kmip_cryptographic_algorithm algorithm;
@@ -119,7 +119,7 @@ static enum kyok_status check_kind(const struct kyok_key *key, const struct kyok
                      name != NULL ? name : "thing of another kind");
 }
 
-/* --- require --------------------------------------------------------------------------------- */
+/* --- require --- */
 
 static enum kyok_status not_met(const struct kyok_key *key, const char *why, struct kyok_error *err)
 {
@@ -172,7 +172,7 @@ static enum kyok_status check_require(const struct kyok_key *key,
     return KYOK_OK;
 }
 
-/* --- the public half ------------------------------------------------------------------------- */
+/* --- the public half --- */
 
 static const char *public_identifier(const struct kyok_key *key,
                                      const struct kyok_kmip_found *found)
@@ -228,7 +228,7 @@ static enum kyok_status check_public(const struct kyok_key *key,
                      kyok_key_type_name(found->type), found->bits, kyok_key_type_name(type), bits);
 }
 
-/* --- looking --------------------------------------------------------------------------------- */
+/* --- looking --- */
 
 static enum kyok_status look(struct kyok_key *key, struct kyok_deadline deadline,
                              struct kyok_kmip_found *found, struct kyok_buffer *spki,
@@ -310,7 +310,7 @@ enum kyok_status kyok_kmip_key_find(struct kyok_key *key, struct kyok_deadline d
     return KYOK_OK;
 }
 
-/* --- info ------------------------------------------------------------------------------------ */
+/* --- info --- */
 
 static enum kyok_answer usage_answer(const struct kyok_kmip_found *found, uint32_t bit)
 {

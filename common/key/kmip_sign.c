@@ -12,7 +12,7 @@
 #include <openssl/x509.h>
 #include <string.h>
 
-/* --- the public half ------------------------------------------------------------------------- */
+/* --- the public half --- */
 
 static EVP_PKEY *verifier_of(const struct kyok_key *key)
 {
@@ -30,7 +30,7 @@ static EVP_PKEY *verifier_of(const struct kyok_key *key)
     return none;
 }
 
-/* --- verification ---------------------------------------------------------------------------- */
+/* --- verification --- */
 
 static bool set_padding(EVP_PKEY_CTX *context, const struct kyok_sign_request *request, int salt)
 {
@@ -93,7 +93,7 @@ static enum kyok_status check(const struct kyok_key *key, const struct kyok_kmip
     return wrong_signature(reply, public_key, request, digest, signature, err);
 }
 
-/* --- encoding -------------------------------------------------------------------------------- */
+/* --- encoding --- */
 
 /* KMIP does not say how an ECDSA signature is encoded: most servers send DER, some r || s. */
 static enum kyok_status take_signature(const struct kyok_key *key,
@@ -118,7 +118,7 @@ static enum kyok_status take_signature(const struct kyok_key *key,
     return KYOK_OK;
 }
 
-/* --- signing --------------------------------------------------------------------------------- */
+/* --- signing --- */
 
 static enum kyok_status digest_of(const struct kyok_sign_request *request, uint8_t *room,
                                   struct kyok_bytes *digest, struct kyok_error *err)

@@ -28,7 +28,7 @@ struct kyok_key_record *kyok_life_record_new(struct kyok_error *err)
     return record;
 }
 
-/* --- the group behind a reference ------------------------------------------------------------ */
+/* --- the group behind a reference --- */
 
 enum kyok_status kyok_life_begin(struct kyok_context *context,
                                  const struct kyok_reference *reference, struct kyok_life *life,
@@ -117,7 +117,7 @@ void kyok_life_event(const char *type, const struct kyok_life *life,
     kyok_event_emit(&event);
 }
 
-/* --- records --------------------------------------------------------------------------------- */
+/* --- records --- */
 
 static unsigned usage_of(const struct kyok_key_info *info)
 {
@@ -208,7 +208,7 @@ enum kyok_status kyok_key_records(struct kyok_context *context,
     return kyok_group_record_list(life.group, reference, visit, caller, life.deadline, err);
 }
 
-/* --- which version --------------------------------------------------------------------------- */
+/* --- which version --- */
 
 enum kyok_status kyok_key_newest(struct kyok_context *context,
                                  const struct kyok_reference *reference,
@@ -247,7 +247,7 @@ enum kyok_status kyok_key_current(struct kyok_context *context,
     return kyok_key_newest(context, reference, current, err);
 }
 
-/* --- states ---------------------------------------------------------------------------------- */
+/* --- states --- */
 
 static enum kyok_status apply_usage(const struct kyok_life *life,
                                     const struct kyok_key_version *version,
@@ -301,7 +301,7 @@ enum kyok_status kyok_key_set_state(struct kyok_context *context,
     return change_state(&life, record, version, state, err);
 }
 
-/* --- descendants ----------------------------------------------------------------------------- */
+/* --- descendants --- */
 
 enum kyok_status kyok_key_descend(struct kyok_context *context, const struct kyok_reference *root,
                                   const char *name, struct kyok_reference **made,

@@ -8,9 +8,7 @@
 
 #define SIGNATURE_MOST 2048
 
-/* --- sign
- * ------------------------------------------------------------------------------------------------
- */
+/* --- sign --- */
 
 bool kyok_key_wants_data(const struct kyok_key *key)
 {
@@ -101,8 +99,7 @@ enum kyok_status kyok_key_sign(struct kyok_key *key, const struct kyok_sign_requ
     return status;
 }
 
-/* --- decrypt and encrypt
- * -------------------------------------------------------------------------------------- */
+/* --- decrypt and encrypt --- */
 
 struct ciphering {
     struct kyok_key *key;
@@ -202,9 +199,7 @@ enum kyok_status kyok_key_encrypt(struct kyok_key *key, struct kyok_cipher_reque
     return KYOK_OK;
 }
 
-/* --- derive
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- derive --- */
 
 struct deriving {
     struct kyok_key *key;

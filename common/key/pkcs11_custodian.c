@@ -139,8 +139,7 @@ const struct kyok_custodian_ops *kyok_pkcs11_custodian_ops(void)
     return &ops;
 }
 
-/* --- looking after members that are away, on the custodian's own lane
- * ----------------------------------- */
+/* --- looking after members that are away, on the custodian's own lane --- */
 
 struct errand {
     struct kyok_context *context;

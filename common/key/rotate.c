@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-/* --- all records of a group ------------------------------------------------------------------ */
+/* --- all records of a group --- */
 
 struct records {
     struct kyok_key_record *list;
@@ -41,7 +41,7 @@ static enum kyok_status all_records(const struct kyok_life *life, struct records
     return records->failed ? kyok_fail(err, KYOK_SYSTEM, NULL, "no memory") : KYOK_OK;
 }
 
-/* --- descendants follow their parent --------------------------------------------------------- */
+/* --- descendants follow their parent --- */
 
 static bool is_child_of(const struct kyok_key_version *version,
                         const struct kyok_key_record *parent, const struct kyok_key_name *except)
@@ -79,7 +79,7 @@ static enum kyok_status rewrap_descendants(const struct kyok_life *life,
     return KYOK_OK;
 }
 
-/* --- rotation -------------------------------------------------------------------------------- */
+/* --- rotation --- */
 
 static bool is_aes_usage(unsigned usage)
 {
@@ -232,7 +232,7 @@ enum kyok_status kyok_key_rotate(struct kyok_context *context,
     return kyok_life_reference(&life, &newest->name, made, err);
 }
 
-/* --- destruction ----------------------------------------------------------------------------- */
+/* --- destruction --- */
 
 static enum kyok_status refuse_with_descendants(const struct kyok_life *life,
                                                 const struct kyok_key_name *name,

@@ -9,8 +9,7 @@
 
 #define MISSING_AGAIN_NS INT64_C(3000000000)
 
-/* --- the key on the leased session's token
- * --------------------------------------------------------- */
+/* --- the key on the leased session's token --- */
 
 static void store_handle(const struct kyok_lease *lease, uint64_t key,
                          const struct kyok_handle *fresh, const struct kyok_error *why)
@@ -88,8 +87,7 @@ static CK_RV attempt(const struct kyok_lease *lease, struct kyok_group *group,
     return plan->attempt(&call, plan->arg, err);
 }
 
-/* --- recovery
- * ------------------------------------------------------------------------------------------ */
+/* --- recovery --- */
 
 static void forget_handle(struct kyok_token *token, const struct kyok_group_key *key,
                           uint64_t epoch)
@@ -193,8 +191,7 @@ enum kyok_status kyok_token_call(struct kyok_token *token, struct kyok_group *gr
     }
 }
 
-/* --- the group
- * -------------------------------------------------------------------------------------------- */
+/* --- the group --- */
 
 enum fitness { READY, AWAY, HUNG };
 
@@ -336,8 +333,7 @@ enum kyok_status kyok_group_call(struct kyok_group *group, const struct kyok_gro
     return any ? err->status : nobody(group, &choice, plan, err);
 }
 
-/* --- mechanisms
- * --------------------------------------------------------------------------------------------- */
+/* --- mechanisms --- */
 
 static bool ask_mechanism(const struct kyok_lease *lease, CK_MECHANISM_TYPE mechanism,
                           CK_FLAGS *flags)

@@ -35,18 +35,14 @@ static CK_RV derive(const struct kyok_call *call, void *arg, struct kyok_error *
                                          .ulPublicDataLen = deriving->peer.size,
                                          .pPublicData = (CK_BYTE *)deriving->peer.data};
     CK_MECHANISM mechanism = {CKM_ECDH1_DERIVE, &parameters, sizeof(parameters)};
-    CK_OBJECT_CLASS secret = CKO_SECRET_KEY;
-    CK_KEY_TYPE generic = CKK_GENERIC_SECRET;
-    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    struct kyok_session_secret secret;
     CK_ULONG size = deriving->size;
-    CK_ATTRIBUTE template[] = {
-        {CKA_CLASS, &secret, sizeof(secret)}, {CKA_KEY_TYPE, &generic, sizeof(generic)},
-        {CKA_TOKEN, &no, sizeof(no)},         {CKA_SENSITIVE, &no, sizeof(no)},
-        {CKA_EXTRACTABLE, &yes, sizeof(yes)}, {CKA_VALUE_LEN, &size, sizeof(size)}};
     CK_OBJECT_HANDLE object;
-    CK_RV rv = lease->f->C_DeriveKey(lease->handle, &mechanism, call->object, template,
-                                     sizeof(template) / sizeof(template[0]), &object);
+    CK_RV rv;
 
+    kyok_session_secret(&secret, CKA_VALUE_LEN, &size, sizeof(size));
+    rv = lease->f->C_DeriveKey(lease->handle, &mechanism, call->object, secret.fields, secret.count,
+                               &object);
     if (rv != CKR_OK)
         return rv;
     rv = take_value(lease, object, deriving, err);
@@ -66,9 +62,7 @@ enum kyok_status kyok_group_derive(struct kyok_group_key *key, struct kyok_bytes
     return KYOK_OK;
 }
 
-/* --- random
- * --------------------------------------------------------------------------------------------------
- */
+/* --- random --- */
 
 static CK_RV draw(const struct kyok_call *call, void *arg, struct kyok_error *err)
 {

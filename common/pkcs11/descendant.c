@@ -11,7 +11,7 @@
 
 #define KEY_SIZE 32
 
-/* --- wrapping -------------------------------------------------------------------------------- */
+/* --- wrapping --- */
 
 static const CK_MECHANISM_TYPE wrappings[] = {CKM_AES_KEY_WRAP, CKM_AES_KEY_WRAP_PAD};
 
@@ -60,7 +60,7 @@ static enum kyok_status cannot_wrap(const struct kyok_call *call, struct kyok_er
     return kyok_remedy(err, "make a key of its own instead: kyok key generate");
 }
 
-/* --- making ---------------------------------------------------------------------------------- */
+/* --- making --- */
 
 static CK_RV descend_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
 {
@@ -99,7 +99,7 @@ enum kyok_status kyok_group_descend(struct kyok_group_key *parent, struct kyok_k
     return kyok_group_call(parent->group, parent, &plan, deadline, err);
 }
 
-/* --- another parent -------------------------------------------------------------------------- */
+/* --- another parent --- */
 
 static CK_RV find_named(const struct kyok_lease *lease, const struct kyok_key_name *name,
                         CK_OBJECT_HANDLE *object)
@@ -159,7 +159,7 @@ enum kyok_status kyok_group_rewrap(struct kyok_group_key *parent, const struct k
     return KYOK_OK;
 }
 
-/* --- use ------------------------------------------------------------------------------------- */
+/* --- use --- */
 
 static CK_RV unwrap_version(const struct kyok_lease *lease, const struct kyok_group *group,
                             const struct kyok_key_version *version, CK_OBJECT_HANDLE *object,

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- reading: what a token answers is bounded by the room given, whatever length it claims
- * ---------- */
+/* --- reading: what a token answers is bounded by the room given, whatever length it claims --- */
 
 enum shape { NUMBER, ANSWER, BYTES };
 struct wanted {
@@ -173,8 +172,7 @@ CK_RV kyok_facts_read(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
     return CKR_OK;
 }
 
-/* --- what they mean
- * --------------------------------------------------------------------------------- */
+/* --- what they mean --- */
 
 /* CKA_EC_POINT is an OCTET STRING by the standard; some modules give the bare point. */
 static struct kyok_bytes bare_point(const struct kyok_facts *facts)
@@ -356,8 +354,7 @@ enum kyok_status kyok_facts_info(const struct kyok_facts *facts, const struct ky
     return fill_reference(token, info, err);
 }
 
-/* --- require
- * ------------------------------------------------------------------------------------------ */
+/* --- require --- */
 
 enum kyok_status kyok_facts_require(const struct kyok_facts *facts, enum kyok_require require,
                                     const char *object, struct kyok_error *err)

@@ -50,8 +50,7 @@ struct generating {
     size_t id_size;
 };
 
-/* --- templates: born private, sensitive, never extractable, on the token
- * --------------------------- */
+/* --- templates: born private, sensitive, never extractable, on the token --- */
 
 static void put_common(struct template *template, const struct generating *g, bool private_object)
 {
@@ -137,8 +136,7 @@ static CK_RV generate(const struct kyok_call *call, void *arg, struct kyok_error
     return secret ? generate_secret(call, g) : generate_pair(call, g);
 }
 
-/* --- what may be asked
- * ---------------------------------------------------------------------------------------- */
+/* --- what may be asked --- */
 
 static bool size_fits(const struct kyok_generate_request *request)
 {

@@ -47,8 +47,7 @@ void kyok_group_key_free(struct kyok_group_key *key)
     free(key);
 }
 
-/* --- finding it the first time
- * ------------------------------------------------------------------------ */
+/* --- finding it the first time --- */
 
 struct opening {
     const struct kyok_reference *reference;
@@ -249,8 +248,7 @@ enum kyok_status kyok_group_key_defer(struct kyok_group *group,
     return KYOK_OK;
 }
 
-/* --- checking every member
- * ------------------------------------------------------------------------------ */
+/* --- checking every member --- */
 
 static CK_RV present(const struct kyok_call *call, void *arg, struct kyok_error *err)
 {

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* --- templates ------------------------------------------------------------------------------- */
+/* --- templates --- */
 
 void kyok_template_put(struct kyok_template *template, CK_ATTRIBUTE_TYPE type, const void *value,
                        size_t size)
@@ -47,7 +47,7 @@ void kyok_template_aes(struct kyok_template *template, bool token, bool extracta
     kyok_template_bool(template, CKA_EXTRACTABLE, extractable);
 }
 
-/* --- every member ---------------------------------------------------------------------------- */
+/* --- every member --- */
 
 enum kyok_status kyok_group_every_member(struct kyok_group *group, struct kyok_group_key *key,
                                          const struct kyok_reference *reference,
@@ -73,7 +73,7 @@ enum kyok_status kyok_group_every_member(struct kyok_group *group, struct kyok_g
     return KYOK_OK;
 }
 
-/* --- usage ----------------------------------------------------------------------------------- */
+/* --- usage --- */
 
 static CK_RV set_usage_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
 {
@@ -102,7 +102,7 @@ enum kyok_status kyok_group_set_usage(struct kyok_group_key *key, unsigned usage
     return kyok_group_every_member(key->group, key, key->reference, &plan, deadline, err);
 }
 
-/* --- destruction ----------------------------------------------------------------------------- */
+/* --- destruction --- */
 
 static CK_RV destroy_public_half(const struct kyok_call *call, const struct kyok_facts *facts)
 {
@@ -142,7 +142,7 @@ enum kyok_status kyok_group_destroy(struct kyok_group_key *key, struct kyok_dead
     return kyok_group_every_member(key->group, key, key->reference, &plan, deadline, err);
 }
 
-/* --- import ---------------------------------------------------------------------------------- */
+/* --- import --- */
 
 /* The check value that paper keeps: the first three bytes of an encrypted zero block. */
 static CK_RV check_value(const struct kyok_lease *lease, CK_OBJECT_HANDLE object, uint8_t value[3])

@@ -153,8 +153,7 @@ struct kyok_handle *kyok_token_handle(struct kyok_token *token, uint64_t key, bo
 /* Text for messages: token "LABEL". Returns text. */
 const char *kyok_token_text(const struct kyok_token *token, char *text, size_t size);
 
-/* --- session.c
- * ------------------------------------------------------------------------------------ */
+/* --- session.c --- */
 
 struct kyok_group;
 struct kyok_lease {
@@ -172,8 +171,7 @@ enum kyok_status kyok_session_lease(struct kyok_token *token, struct kyok_group 
 /* rv: how the last call ended; a session that it spoiled is closed. */
 void kyok_session_release(struct kyok_lease *lease, CK_RV rv);
 
-/* --- login.c
- * -------------------------------------------------------------------------------------- */
+/* --- login.c --- */
 
 /* Called with the lock held and the lease's session open; drops and takes the lock. */
 enum kyok_status kyok_token_login(struct kyok_lease *lease, struct kyok_group *group,
@@ -184,8 +182,7 @@ CK_RV kyok_session_sees_all(const struct kyok_lease *lease);
 /* For CKA_ALWAYS_AUTHENTICATE, between Init and the operation. */
 CK_RV kyok_context_login(const struct kyok_lease *lease, struct kyok_group *group);
 
-/* --- group.c, call.c
- * ------------------------------------------------------------------------------- */
+/* --- group.c, call.c --- */
 
 struct kyok_rejected_pin {
     struct kyok_rejected_pin *next;
@@ -247,6 +244,7 @@ size_t kyok_group_members(struct kyok_group *group, const struct kyok_reference 
 /* Some member is away or not found yet: look after them, beside the callers if possible. */
 void kyok_group_look_after(struct kyok_group *group);
 #define KYOK_GROUP_MEMBERS 16
+#define KYOK_DISCOVER_NS INT64_C(1000000000) /* at least between two looks */
 
 /* One try on one leased session. object is 0 when the call named no key. */
 struct kyok_call {
@@ -284,8 +282,7 @@ enum kyok_status kyok_group_call(struct kyok_group *group, const struct kyok_gro
 /* C_GetMechanismInfo, remembered per epoch. flags: all of these must be offered. */
 bool kyok_token_can(const struct kyok_lease *lease, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags);
 
-/* --- object.c, facts.c
- * ------------------------------------------------------------------------------ */
+/* --- object.c, facts.c --- */
 
 struct kyok_facts { /* attributes of one object; size 0 or known false where the token has none */
     CK_OBJECT_CLASS object_class;

@@ -24,8 +24,7 @@ static const char *source_text(const struct kyok_group *group, const struct kyok
     return source == NULL ? "no PIN source" : source;
 }
 
-/* --- PINs that were refused: kept so that none is tried twice, by children neither
- * ---------------- */
+/* --- PINs that were refused: kept so that none is tried twice, by children neither --- */
 
 static bool was_rejected(struct kyok_group *group, const struct kyok_token *token,
                          const struct kyok_secret *pin)
@@ -59,8 +58,7 @@ static void remember_rejected(struct kyok_group *group, const struct kyok_token 
         ;
 }
 
-/* --- one login
- * -------------------------------------------------------------------------------------- */
+/* --- one login --- */
 
 static enum kyok_status get_pin(struct kyok_group *group, const struct kyok_token *token,
                                 const char *text, struct kyok_secret **pin, struct kyok_error *err)

@@ -149,3 +149,19 @@ bool kyok_mechanism_gcm(const struct kyok_cipher_request *request, struct kyok_m
     m->mechanism = (CK_MECHANISM){CKM_AES_GCM, &m->parameters.gcm, sizeof(m->parameters.gcm)};
     return true;
 }
+
+void kyok_session_secret(struct kyok_session_secret *s, CK_ATTRIBUTE_TYPE type, const void *value,
+                         size_t size)
+{
+    s->object_class = CKO_SECRET_KEY;
+    s->type = CKK_GENERIC_SECRET;
+    s->yes = CK_TRUE;
+    s->no = CK_FALSE;
+    s->fields[0] = (CK_ATTRIBUTE){CKA_CLASS, &s->object_class, sizeof(s->object_class)};
+    s->fields[1] = (CK_ATTRIBUTE){CKA_KEY_TYPE, &s->type, sizeof(s->type)};
+    s->fields[2] = (CK_ATTRIBUTE){CKA_TOKEN, &s->no, sizeof(s->no)};
+    s->fields[3] = (CK_ATTRIBUTE){CKA_SENSITIVE, &s->no, sizeof(s->no)};
+    s->fields[4] = (CK_ATTRIBUTE){CKA_EXTRACTABLE, &s->yes, sizeof(s->yes)};
+    s->fields[5] = (CK_ATTRIBUTE){type, (void *)value, size};
+    s->count = value == NULL ? 5 : 6;
+}

@@ -31,4 +31,18 @@ bool kyok_mechanism_oaep(const struct kyok_cipher_request *request,
 bool kyok_mechanism_gcm(const struct kyok_cipher_request *request,
                         struct kyok_mechanism *mechanism);
 
+/* The template of a secret that passes through the token as a session object and leaves at once:
+ * the result of unwrapping and key agreement, the input of wrapping. Such objects are exempt from
+ * require. */
+struct kyok_session_secret {
+    CK_OBJECT_CLASS object_class;
+    CK_KEY_TYPE type;
+    CK_BBOOL yes, no;
+    CK_ATTRIBUTE fields[6]; /* the last is the caller's */
+    CK_ULONG count;
+};
+/* type CKA_VALUE or CKA_VALUE_LEN with its value, or NULL for neither. */
+void kyok_session_secret(struct kyok_session_secret *secret, CK_ATTRIBUTE_TYPE type,
+                         const void *value, size_t size);
+
 #endif

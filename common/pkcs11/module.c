@@ -7,8 +7,8 @@
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifndef KYOK_MODULE_DIRECTORY
 #define KYOK_MODULE_DIRECTORY "/usr/lib/x86_64-linux-gnu/pkcs11"
@@ -21,7 +21,7 @@ bool kyok_inside_module(void)
     return inside > 0;
 }
 
-/* --- loading ---------------------------------------------------------------------------------- */
+/* --- loading --- */
 
 static void condition_init(pthread_cond_t *condition)
 {

@@ -76,8 +76,7 @@ CK_RV kyok_object_value(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
     return rv;
 }
 
-/* --- public halves
- * ------------------------------------------------------------------------------------ */
+/* --- public halves --- */
 
 static bool same_modulus(const struct kyok_facts *a, const struct kyok_facts *b)
 {
@@ -135,8 +134,7 @@ CK_RV kyok_object_public_key(const struct kyok_lease *lease, const struct kyok_f
     return rv;
 }
 
-/* --- one key on one token
- * ------------------------------------------------------------------------------ */
+/* --- one key on one token --- */
 
 static enum kyok_status differs(const struct kyok_lease *lease, const struct kyok_group_key *key,
                                 const char *which, struct kyok_error *err)

@@ -83,7 +83,7 @@ enum kyok_status kyok_group_list(struct kyok_group *group, const struct kyok_ref
 typedef void kyok_member_visitor(void *caller, const struct kyok_custodian_figures *figures);
 void kyok_group_figures(struct kyok_group *group, kyok_member_visitor *visit, void *caller);
 
-/* --- the life of keys (record.c, life.c, descendant.c) ---------------------------------------- */
+/* --- the life of keys (record.c, life.c, descendant.c) --- */
 
 /* The record of a key's name, from the first member that has one; KYOK_NOT_FOUND without. */
 enum kyok_status kyok_group_record_read(struct kyok_group *group,

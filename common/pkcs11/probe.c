@@ -48,7 +48,7 @@ static enum kyok_status fail_rv(struct kyok_error *err, const char *path, const 
     return kyok_because(err, "CK_RV 0x%lx, %s", rv, p11_kit_strerror(rv));
 }
 
-/* --- tokens ----------------------------------------------------------------------------------- */
+/* --- tokens --- */
 
 static void probe_mechanisms(CK_FUNCTION_LIST *functions, CK_SLOT_ID slot, const char **words)
 {
@@ -122,7 +122,7 @@ static enum kyok_status probe_slots(CK_FUNCTION_LIST *functions, const char *pat
     return KYOK_OK;
 }
 
-/* --- the module ------------------------------------------------------------------------------- */
+/* --- the module --- */
 
 static enum kyok_status load(const char *path, CK_FUNCTION_LIST **functions, struct kyok_error *err)
 {

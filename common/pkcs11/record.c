@@ -79,7 +79,7 @@ CK_RV kyok_record_on_token(const struct kyok_lease *lease, const char *name,
     return rv == CKR_OK ? newest_record(lease, handles, count, record, found) : rv;
 }
 
-/* --- one group ------------------------------------------------------------------------------- */
+/* --- one group --- */
 
 struct reading {
     const char *name;
@@ -164,7 +164,7 @@ enum kyok_status kyok_group_record_write(struct kyok_group *group,
     return kyok_group_every_member(group, NULL, reference, &plan, deadline, err);
 }
 
-/* --- all of them ----------------------------------------------------------------------------- */
+/* --- all of them --- */
 
 struct gathering {
     struct kyok_key_record *records;

@@ -192,8 +192,7 @@ const char *kyok_token_text(const struct kyok_token *token, char *text, size_t s
     return text;
 }
 
-/* --- handles: open addressing by key serial; entries are never removed
- * ---------------------------- */
+/* --- handles: open addressing by key serial; entries are never removed --- */
 
 static struct kyok_handle *probe(struct kyok_handle *handles, size_t room, uint64_t key)
 {

@@ -13,8 +13,7 @@
 
 #define RSA_MOST 2048 /* bytes of a modulus */
 
-/* --- masks: all ones or all zeros, without branches
- * ---------------------------------------------------- */
+/* --- masks: all ones or all zeros, without branches --- */
 
 typedef uint32_t mask_t;
 
@@ -45,8 +44,7 @@ static uint32_t choose(mask_t mask, uint32_t yes, uint32_t no)
     return (mask & yes) | (~mask & no);
 }
 
-/* --- PKCS#1 v1.5
- * --------------------------------------------------------------------------------------------- */
+/* --- PKCS#1 v1.5 --- */
 
 bool kyok_unpad_tls(struct kyok_bytes block, unsigned version, unsigned alt_version,
                     uint8_t premaster[48])
@@ -186,9 +184,7 @@ bool kyok_unpad_pkcs1_implicit(struct kyok_bytes block, struct kyok_bytes cipher
     return done;
 }
 
-/* --- OAEP
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- OAEP --- */
 
 int kyok_unpad_oaep(struct kyok_bytes block, enum kyok_hash hash, enum kyok_hash mgf1_hash,
                     struct kyok_bytes label, uint8_t *message, size_t room)

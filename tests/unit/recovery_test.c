@@ -257,8 +257,7 @@ static void a_token_that_left_comes_back(void **state)
     kyok_key_free(key);
 }
 
-/* --- limits
- * ------------------------------------------------------------------------------------------- */
+/* --- limits --- */
 
 static _Atomic int failures;
 
@@ -318,8 +317,7 @@ static void a_restart_under_load_fails_nobody(void **state)
     kyok_key_free(key);
 }
 
-/* --- groups
- * --------------------------------------------------------------------------------------------- */
+/* --- groups --- */
 
 static void print_figures(void *caller, const struct kyok_custodian_figures *figures)
 {
@@ -421,9 +419,7 @@ static void isolation_keeps_the_deadline(void **state)
     kyok_key_free(key);
 }
 
-/* --- lies
- * -------------------------------------------------------------------------------------------------
- */
+/* --- lies --- */
 
 static void lies_are_refused(void **state)
 {
