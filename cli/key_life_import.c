@@ -161,11 +161,16 @@ static enum kyok_status finish(struct cli *cli, struct kyok_context *context,
     KYOK_CLEANUP(json_free) json_t *sealed = NULL;
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer key_wrapped = {0};
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer material = {0};
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer told = {0};
     const char *name;
     uint8_t value[3];
 
     KYOK_TRY(read_json(cli, path, "kyok-sealed-key", &sealed));
     name = json_string_value(json_object_get(sealed, "oaep"));
+    KYOK_TRY(hex_member(cli, sealed, "check-value", path, &told));
+    if (told.size != sizeof(value))
+        return kyok_fail(&cli->error, KYOK_INVALID, path, "a check value has 3 bytes");
+    memcpy(value, told.data, sizeof(value));
     KYOK_TRY(hex_member(cli, sealed, "key", path, &key_wrapped));
     KYOK_TRY(hex_member(cli, sealed, "material", path, &material));
     KYOK_TRY(kyok_key_import(

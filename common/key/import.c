@@ -230,6 +230,25 @@ enum kyok_status kyok_key_import_begin(struct kyok_context *context,
                : kyok_fail(err, KYOK_SYSTEM, NULL, "no memory");
 }
 
+/* The transport key is the last to go: without it, the key is there or nothing was begun. */
+static enum kyok_status was_imported(const struct kyok_life *life, const uint8_t check_value[3],
+                                     struct kyok_error *err)
+{
+    KYOK_AUTO_KEY struct kyok_key *key = NULL;
+    uint8_t present[3];
+    struct kyok_error missing = *err;
+
+    if (kyok_key_open(life->context, life->reference, kyok_bytes(NULL, 0), &key, err) != KYOK_OK) {
+        *err = missing;
+        return kyok_remedy(err, "begin with kyok key import --begin");
+    }
+    KYOK_TRY(kyok_group_check_value(key->own, present, life->deadline, err));
+    if (memcmp(present, check_value, sizeof(present)) == 0)
+        return KYOK_OK;
+    return kyok_fail(err, KYOK_REFUSED, life->reference->text,
+                     "there is another key of this name already");
+}
+
 enum kyok_status kyok_key_import(struct kyok_context *context,
                                  const struct kyok_reference *reference, enum kyok_hash hash,
                                  struct kyok_bytes key_wrapped, struct kyok_bytes material_wrapped,
@@ -247,7 +266,11 @@ enum kyok_status kyok_key_import(struct kyok_context *context,
 
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
     KYOK_TRY(transport_reference(&life, &transport_name, err));
-    KYOK_TRY(kyok_key_open(context, transport_name, kyok_bytes(NULL, 0), &transport, err));
+    status = kyok_key_open(context, transport_name, kyok_bytes(NULL, 0), &transport, err);
+    if (status == KYOK_NOT_FOUND)
+        return was_imported(&life, check_value, err);
+    KYOK_TRY(status);
+    memcpy(request.check_value, check_value, 3);
     strcpy(request.name.label, reference->object);
     request.name.id_size = reference->id_size < KYOK_RECORD_ID_MAX ? reference->id_size : 0;
     if (request.name.id_size > 0)

@@ -66,7 +66,8 @@ enum kyok_status kyok_key_import_seal(struct kyok_bytes public_key, enum kyok_ha
                                       struct kyok_bytes material, struct kyok_buffer *key_wrapped,
                                       struct kyok_buffer *material_wrapped, uint8_t check_value[3],
                                       struct kyok_error *err);
-/* Unwraps inside the token, destroys the transport key, tells the check value. */
+/* Unwraps inside the token, destroys the transport key. check_value: in what the other machine
+ * told, out what the token's key has. A second run of one that was killed completes it. */
 enum kyok_status kyok_key_import(struct kyok_context *context,
                                  const struct kyok_reference *reference, enum kyok_hash hash,
                                  struct kyok_bytes key_wrapped, struct kyok_bytes material_wrapped,

@@ -192,6 +192,35 @@ static CK_RV unwrap_material(const struct kyok_call *call,
                                        template.fields, template.count, object);
 }
 
+static CK_RV check_value_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
+{
+    (void)err;
+    return check_value(call->lease, call->object, arg);
+}
+
+enum kyok_status kyok_group_check_value(struct kyok_group_key *key, uint8_t value[3],
+                                        struct kyok_deadline deadline, struct kyok_error *err)
+{
+    struct kyok_plan plan = {
+        .verb = "take a check value", .attempt = check_value_on, .arg = value, .login = true};
+
+    return kyok_group_call(key->group, key, &plan, deadline, err);
+}
+
+/* What an import that was killed has left is this key, if its check value says so. */
+static CK_RV is_there_already(const struct kyok_call *call,
+                              const struct kyok_import_request *request, CK_OBJECT_HANDLE object,
+                              struct kyok_error *err)
+{
+    uint8_t present[3];
+    CK_RV rv = check_value(call->lease, object, present);
+
+    if (rv == CKR_OK && memcmp(present, request->check_value, sizeof(present)) != 0)
+        kyok_fail(err, KYOK_REFUSED, request->name.label,
+                  "there is another key of this name already");
+    return rv;
+}
+
 static CK_RV import_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
 {
     struct kyok_import_request *request = arg;
@@ -200,10 +229,8 @@ static CK_RV import_on(const struct kyok_call *call, void *arg, struct kyok_erro
     CK_RV rv = kyok_objects_find(call->lease, CKO_SECRET_KEY, request->name.label, NULL, 0, found,
                                  1, &count);
 
-    if (rv == CKR_OK && count > 0) {
-        kyok_fail(err, KYOK_REFUSED, request->name.label, "there is a key of this name already");
-        return CKR_OK;
-    }
+    if (rv == CKR_OK && count > 0)
+        return is_there_already(call, request, found[0], err);
     if (rv == CKR_OK)
         rv = unwrap_carrier(call, request, &carrier);
     if (rv != CKR_OK)

@@ -125,8 +125,11 @@ struct kyok_import_request {
     struct kyok_bytes key_wrapped, material;
     struct kyok_key_name name;
     unsigned usage;
-    uint8_t check_value[3]; /* out: of the key that came in */
+    uint8_t check_value[3]; /* in: expected; out: of the key that came in */
 };
+/* The first three bytes of an encrypted zero block, as paper keeps it. */
+enum kyok_status kyok_group_check_value(struct kyok_group_key *key, uint8_t check_value[3],
+                                        struct kyok_deadline deadline, struct kyok_error *err);
 /* Whether the token unwraps a key with this hash; nothing stays there. */
 enum kyok_status kyok_group_try_carrier(struct kyok_group_key *transport, enum kyok_hash hash,
                                         struct kyok_bytes key_wrapped,

@@ -1,0 +1,219 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The life of keys in a token: states, rotation, descendants, import, destruction; nothing of them leaves
+# the token, and each command that is killed at any write is completed by a second run.
+. "$(dirname "$0")/../support/lib.sh"
+need softhsm2-util pkcs11-tool python3
+softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+cd "$SANDBOX" || exit 1
+softhsm_new hsm && softhsm_token hsm t
+export SOFTHSM2_CONF=$SANDBOX/hsm.conf
+conf() {
+    kyok_conf '[token hsm]' "module = $(softhsm_module)" 'uri = pkcs11:token=t' "pin-source = file:$(pin_file)" \
+        "require = $1" '[key root]' 'uri = pkcs11:token=t;object=root' '[key a]' 'uri = pkcs11:token=t;object=a' \
+        '[key b]' 'uri = pkcs11:token=t;object=b' '[key r]' 'uri = pkcs11:token=t;object=r'
+}
+conf never-extractable
+echo 'a secret' >secret
+sealed() { "$KYOK" seal --to "$1" --owner test secret -o "$2"; }
+opens() { [ "$("$KYOK" open "$1" 2>&1)" = 'a secret' ]; }
+state() { "$KYOK" --json key state "$1" | python3 -c '
+import json, sys
+print(" ".join(v["label"] + ":" + v["state"] for v in json.load(sys.stdin)["versions"]))'; }
+
+ok 'a root key' "$KYOK" key generate root --type aes-256
+ok 'an RSA root' "$KYOK" key generate r --type rsa-2048
+is 'is active' "$(state root)" root:active
+sealed root r.jwe
+sealed r rsa.jwe
+
+# --- states ----------------------------------------------------------------------------------------
+ok 'suspend' "$KYOK" key state root suspended
+refused 'a suspended key opens nothing' 1 'suspended' "$KYOK" open r.jwe
+refused 'and seals nothing' any 'no version of this key is active|suspended|permitted' sealed root x.jwe
+unlike 'the token enforces it' "$(p11tool hsm --token-label t -O 2>&1 | grep -A2 'label: *root$')" 'crypt|wrap'
+ok 'back to active' "$KYOK" key state root active
+ok 'it opens again' opens r.jwe
+ok 'deactivate the RSA root' "$KYOK" key state r deactivated
+ok 'what was sealed still opens' opens rsa.jwe
+refused 'nothing new is sealed to its public half' 1 'no version of this key is active' "$KYOK" seal --to r secret -o x.jwe
+rsa=$("$KYOK" --json inspect rsa.jwe | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["layers"][0][0]["kid"])')
+refused 'not by its exact name either' 1 'deactivated: nothing is sealed to it' "$KYOK" seal --to "$rsa" secret -o x.jwe
+refused 'nor brought back' 1 'cannot become active' "$KYOK" key state r active
+refused 'an unknown state' 2 'a state is' "$KYOK" key state root compromised
+
+# --- descendants -----------------------------------------------------------------------------------
+ok 'a descendant' "$KYOK" key descend root --for a
+ok 'another' "$KYOK" key descend root --for b
+refused 'not twice' 1 'already' "$KYOK" key descend root --for a
+ok 'another RSA root' "$KYOK" key generate 'pkcs11:token=t;object=r2' --type rsa-2048
+refused 'not below an RSA key' any 'AES' "$KYOK" key descend 'pkcs11:token=t;object=r2' --for c
+sealed a a.jwe
+sealed b b.jwe
+ok 'opens, though the group requires never-extractable' opens a.jwe
+unlike 'the descendant is no object on the token' "$(p11tool hsm --token-label t -O --type secrkey 2>&1)" 'label: *a$'
+like 'the tree' "$("$KYOK" key list hsm --tree | tr '\n' '|')" 'root.*\|  (a|b)  active.*\|  (a|b)  active'
+ok 'suspend one' "$KYOK" key state a suspended
+refused 'it opens nothing' 1 'suspended' "$KYOK" open a.jwe
+ok 'its sibling works' opens b.jwe
+ok 'wake it' "$KYOK" key state a active
+ok 'it opens again' opens a.jwe
+
+# --- nothing leaves --------------------------------------------------------------------------------
+extracted=0
+for id in $(p11tool hsm --token-label t -O --type secrkey 2>/dev/null | sed -n 's/^ *ID: *//p'); do
+    p11tool hsm --token-label t --read-object --type secrkey --id "$id" -o leaked >/dev/null 2>&1 && [ -s leaked ] && extracted=1
+done
+is 'no secret key is read out' $extracted 0
+cat >wrap.py <<'PY'
+import ctypes, os, sys
+# C_WrapKey of the root by itself and by an AES key of the attacker's, through the module itself.
+m = ctypes.CDLL(sys.argv[1]); U = ctypes.c_ulong
+m.C_Initialize(None)
+n = U(8); slots = (U * 8)(); m.C_GetSlotList(1, slots, ctypes.byref(n))
+class A(ctypes.Structure): _fields_ = [("t", U), ("p", ctypes.c_void_p), ("n", U)]
+class M(ctypes.Structure): _fields_ = [("m", U), ("p", ctypes.c_void_p), ("n", U)]
+def attrs(*list):
+    keep = [ctypes.create_string_buffer(v, len(v)) for _, v in list]
+    return (A * len(list))(*[A(t, ctypes.cast(k, ctypes.c_void_p), len(v)) for (t, v), k in zip(list, keep)]), keep
+num = lambda v: v.to_bytes(8, "little")
+leaks = []
+for slot in slots[:n.value]:
+    s = U()
+    if m.C_OpenSession(slot, 6, None, None, ctypes.byref(s)) or m.C_Login(s, 1, b"1234", 4): continue
+    t, keep = attrs((0, num(4)), (1, b"\0"), (0x100, num(0x1f)), (0x106, b"\1"), (0x162, b"\1"), (0x11, b"k" * 32))
+    own = U(); m.C_CreateObject(s, t, 6, ctypes.byref(own))
+    t, keep = attrs((0, num(4)), (1, b"\1")); m.C_FindObjectsInit(s, t, 2)
+    found = (U * 64)(); c = U(); m.C_FindObjects(s, found, 64, ctypes.byref(c)); m.C_FindObjectsFinal(s)
+    for key in found[:c.value]:
+        for by in list(found[:c.value]) + [own.value]:
+            for mech in (0x2109, 0x210a):
+                out = ctypes.create_string_buffer(256); length = U(256)
+                if m.C_WrapKey(s, ctypes.byref(M(mech, None, 0)), U(by), U(key), out, ctypes.byref(length)) == 0: leaks.append((key, by))
+        v = ctypes.create_string_buffer(64); a = A(0x11, ctypes.cast(v, ctypes.c_void_p), 64)
+        if m.C_GetAttributeValue(s, U(key), ctypes.byref(a), 1) == 0: leaks.append(key)
+        copy = U(); t2, keep2 = attrs((0x162, b"\1"), (0x103, b"\0"))
+        if m.C_CopyObject(s, U(key), t2, 2, ctypes.byref(copy)) == 0: leaks.append(("copy", key))
+        if m.C_SetAttributeValue(s, U(key), t2, 2) == 0: leaks.append(("set", key))
+print(leaks)
+PY
+is 'not by wrapping, reading, copying or changing attributes' \
+    "$(python3 wrap.py "$(softhsm_module)" 2>&1)" '[]'
+
+# --- rotation --------------------------------------------------------------------------------------
+"$KYOK" seal --to root --stream secret -o r.kyok
+ok 'rotate the root' "$KYOK" key rotate root
+is 'the older version only opens' "$(state root)" 'root:deactivated root.v2:active'
+for file in r.jwe a.jwe b.jwe; do ok "$file still opens" opens $file; done
+sealed root r2.jwe
+like 'new envelopes name the new version' "$("$KYOK" inspect r2.jwe)" 'object=root\.v2'
+is 'rewrap follows' "$("$KYOK" rewrap r.jwe r.kyok r2.jwe a.jwe)" '2 rewrapped, 2 unchanged, 0 failed'
+like 'to the new version' "$("$KYOK" inspect r.jwe r.kyok)" 'object=root\.v2'
+ok 'it opens' opens r.jwe
+ok 'rotate a descendant' "$KYOK" key rotate a
+ok 'its envelopes still open' opens a.jwe
+sealed a a2.jwe
+like 'new ones name the new version' "$("$KYOK" inspect a2.jwe)" 'object=a\.v2'
+ok 'rotate the root again' "$KYOK" key rotate root
+ok 'older descendants open' opens a.jwe
+ok 'newer too' opens a2.jwe
+
+# --- destruction -----------------------------------------------------------------------------------
+sealed root r3.jwe
+refused 'not while an envelope needs it' 1 'would lose this key' \
+    "$KYOK" key destroy 'pkcs11:token=t;object=root.v3' --in . --confirm root.v3
+mkdir empty
+refused 'not while others descend from it' 1 'descends from this key' \
+    "$KYOK" key destroy 'pkcs11:token=t;object=root.v3' --in empty --confirm root.v3
+refused 'not without its name' 1 'its name was not given' \
+    "$KYOK" key destroy 'pkcs11:token=t;object=root' --in empty --confirm rot
+ok 'the oldest version' "$KYOK" key destroy root --in empty --confirm root
+is 'the word stays' "$(state root)" 'root:destroyed root.v2:deactivated root.v3:active'
+ok 'what was rewrapped opens' opens r.jwe
+ok 'a descendant' "$KYOK" key destroy b --in empty --confirm b
+refused 'it opens nothing' 1 'destroyed' "$KYOK" open b.jwe
+ok 'its sibling works' opens a2.jwe
+
+# --- import ----------------------------------------------------------------------------------------
+conf non-extractable
+head -c 32 /dev/urandom >material
+paper=$(head -c 16 /dev/zero | openssl enc -aes-256-ecb -nopad -K "$(xxd -p -c 64 material 2>/dev/null || python3 -c 'print(open("material","rb").read().hex())')" | head -c 3 | od -An -tx1 | tr -d ' \n' | tr a-f A-F)
+byok='pkcs11:token=t;object=byok'
+refused 'OAEP with SHA-1 must be allowed' 1 'allow-oaep-sha1' "$KYOK" key import "$byok" --begin -o transport
+ok 'a transport key' "$KYOK" key import "$byok" --begin --allow-oaep-sha1 -o transport
+refused 'the other machine must allow it too' 1 'allow-oaep-sha1' env -u KYOK_CONF "$KYOK" key seal --transport transport material -o sealed
+like 'its check value is the paper'"'"'s' "$(env -u KYOK_CONF "$KYOK" key seal --transport transport material --allow-oaep-sha1 -o sealed 2>&1)" "check value $paper"
+unlike 'the material is not in the file' "$(xxd -p -c 0 sealed 2>/dev/null | tr -d '\n')" "$(xxd -p -c 0 material 2>/dev/null | tr -d '\n' || echo none)"
+like 'so is the token'"'"'s' "$("$KYOK" key import "$byok" sealed 2>&1)" "check value $paper"
+unlike 'the transport key is gone' "$("$KYOK" key list)" transport
+sealed "$byok" byok.jwe
+ok 'it works' opens byok.jwe
+ok 'a second run finds it done' "$KYOK" key import "$byok" sealed
+python3 - <<'PY'
+import json
+j = json.load(open("sealed")); j["material"] = "00" + j["material"][2:]; json.dump(j, open("bad", "w"))
+PY
+"$KYOK" key import 'pkcs11:token=t;object=byok2' --begin --allow-oaep-sha1 -o transport2 >/dev/null
+refused 'sealed for another transport key' any '' "$KYOK" key import 'pkcs11:token=t;object=byok2' bad
+like 'an imported key is flagged' "$("$KYOK" key list)" 'byok.*imported'
+conf never-extractable
+refused 'and cannot meet never-extractable' 1 'never-extractable' "$KYOK" open byok.jwe
+conf non-extractable
+
+# --- killed at every write ---------------------------------------------------------------------------
+rm -f ./*.kyok
+if command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null; then
+    cp -a hsm saved
+    restore() { rm -rf hsm && cp -a saved hsm; }
+    # SoftHSM rewrites an object by emptying its file first (its token object at each login): killed just
+    # then it has lost that object, whoever asked. No HSM does that, and no caller can help it.
+    softhsm_lost_one() { local file; while read -r file; do
+        [ -s "hsm/$file" ] || [ ! -e "hsm/$file" ] || return 0
+    done < <(cd saved && find . -name '*.object'); return 1; }
+    again() { "$@"; } # the second run
+    # killed NAME CHECK COMMAND...: kills the command at its first, second, ... write, runs it again, and
+    # asks CHECK; until it is no longer killed.
+    killed() {
+        local name=$1 check=$2 nth=0 lost=0 bad='' status=137
+        shift 2
+        while [ $status -eq 137 ] && [ $nth -lt 200 ]; do
+            nth=$((nth + 1))
+            restore
+            rm -rf work && mkdir work && cp ./*.jwe work/
+            { strace -f -qq -o /dev/null -e trace=write,pwrite64,rename,renameat2,unlink,unlinkat,ftruncate,fsync \
+                -e "inject=write,pwrite64,rename,renameat2,unlink,unlinkat,ftruncate,fsync:signal=SIGKILL:when=$nth" \
+                "$@" >/dev/null; } 2>/dev/null
+            status=$?
+            if [ $status -eq 137 ] && softhsm_lost_one; then lost=$((lost + 1)); continue; fi
+            $check before || bad="$bad $nth:unreadable"
+            again "$@" >/dev/null 2>&1 || [ $status -eq 0 ] || bad="$bad $nth:second-run"
+            $check after || bad="$bad $nth:incomplete"
+        done
+        is "$name: killed at each of $((nth - 1)) writes" "$bad" ''
+        diag "$lost of them lost an object file of SoftHSM's"
+        at_least "$name: it was killed often enough" $((nth - 1 - lost)) 2
+    }
+    root_rotated() {
+        opens work/r.jwe && opens work/a2.jwe && opens work/a.jwe || return 1
+        [ "$1" = before ] || [ "$(state root | tr ' ' '\n' | grep -c :active)" = 1 ]
+    }
+    killed 'rotate' root_rotated "$KYOK" key rotate root
+    descended() { opens work/a.jwe || return 1; [ "$1" = before ] || "$KYOK" seal --to 'pkcs11:token=t;object=d' secret >/dev/null; }
+    # Whoever is told that the name is taken knows that the first run was done.
+    again() { "$@" || "$@" 2>&1 | grep 'already'; }
+    killed 'descend' descended "$KYOK" key descend root --for d
+    again() { "$@"; }
+    rewrapped() { opens work/a.jwe && opens work/r.jwe || return 1; [ "$1" = before ] || [ "$(grep -c . work/r.jwe)" = 1 ]; }
+    killed 'rewrap' rewrapped "$KYOK" rewrap work/r.jwe work/a.jwe --to 'all-of(root, a)'
+    suspended() { [ "$1" = before ] || [ "$(state a | tr ' ' '\n' | tail -1)" = a.v2:suspended ]; }
+    killed 'state' suspended "$KYOK" key state 'pkcs11:token=t;object=a.v2' suspended
+    restore
+    "$KYOK" key import 'pkcs11:token=t;object=byok3' --begin --allow-oaep-sha1 -o transport3 >/dev/null
+    "$KYOK" key seal --transport transport3 material --allow-oaep-sha1 -o sealed3 2>/dev/null
+    rm -rf saved && cp -a hsm saved
+    imported() { opens work/a.jwe || return 1; [ "$1" = before ] || "$KYOK" seal --to 'pkcs11:token=t;object=byok3' secret >/dev/null; }
+    killed 'import' imported "$KYOK" key import 'pkcs11:token=t;object=byok3' sealed3
+else
+    skip 'strace cannot trace here' 10
+fi
+done_testing
