@@ -36,6 +36,7 @@
     TABLE(cli_envelope_inspect_verbs)                                                              \
     TABLE(cli_envelope_rewrap_verbs)                                                               \
     TABLE(cli_envelope_uses_verbs)                                                                 \
+    TABLE(cli_events_verbs)                                                                        \
     TABLE(cli_setup_verbs)                                                                         \
     TABLE(cli_doctor_verbs)                                                                        \
     TABLE(cli_kmip_ping_verbs)                                                                     \

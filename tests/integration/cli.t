@@ -386,4 +386,56 @@ for label in 'my token' 'my/token' '[x]'; do softhsm_token many "$label"; done
 SOFTHSM2_CONF=$SANDBOX/many.conf ok "odd labels become names" "$KYOK" setup --module "$module" --config "$new"
 is "each its own" "$(grep '^\[token' "$new" | sort | tr '\n' ' ')" "[token my-token-2] [token my-token] [token x-] "
 
+# --- events ----------------------------------------------------------------------------------------------
+
+# Everything that this test's commands tell goes to a socket of its own, one event on each line.
+background perl -MIO::Socket::UNIX -e '
+    my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0]) or die;
+    open my $out, ">", $ARGV[1]; $out->autoflush(1);
+    print $out "$_\n" while defined $s->recv($_, 65536)' "$SANDBOX/events.sock" "$SANDBOX/events"
+wait_for 5 test -S "$SANDBOX/events.sock"
+export KYOK_EVENT_SOCKET=$SANDBOX/events.sock
+"$KYOK" key generate 'pkcs11:token=web;object=seen' --type ec-p256 --config "$only" >/dev/null
+printf '0000\n' >"$pin"
+"$KYOK" key list --config "$only" >/dev/null 2>&1
+printf '%s\n' "$PIN" >"$pin"
+wait_for 5 grep -q '"result":"pin"' "$SANDBOX/events"
+events() { "$KYOK" events --file "$SANDBOX/events" "$@"; }
+like "events: a key that was made" "$(events --type create)" ' create ok .*object=seen.* at hsm'
+like "events: by key" "$(events --key seen --json | json 'join " ", map { $_->{event} } @{$j->{events}}')" '^create$'
+like "events: by result" "$(events --result pin --json | json 'join " ", map { $_->{event} } @{$j->{events}}')" '^login'
+unlike "events: no PIN in any" "$(cat "$SANDBOX/events")" '0000|1234'
+is "events: filters are joined" "$(events --type create --result pin)" ""
+is "events: before all" "$(events --until 2020-01-01)" ""
+like "events: of the last minutes" "$(events --since 5m --type create)" 'object=seen'
+is "events: nothing from tomorrow on" "$(events --since "$(date -u -d tomorrow +%Y-%m-%d)")" ""
+refused "events: a time that is none" 2 'since must be like' "$KYOK" events --since yesterday
+refused "events: a file that is not there" 1 'ENOENT' "$KYOK" events --file "$SANDBOX/nowhere"
+{
+    sed 's/^/Nov 21 18:00:00 host kyok: /' "$SANDBOX/events"
+    echo 'Nov 21 18:00:01 host sshd: something else'
+    echo '{"event": 1}'
+    head -c 100000 /dev/zero | tr '\0' x
+    echo
+} >"$SANDBOX/syslog"
+is "events: in lines of syslog, others skipped" \
+    "$("$KYOK" events --file "$SANDBOX/syslog" --type create --json | json '@{$j->{events}} . " " . $j->{skipped}')" "1 3"
+mkdir "$SANDBOX/bin"
+cat >"$SANDBOX/bin/journalctl" <<'SH'
+#!/bin/sh
+printf '%s ' "$@" >"$JOURNAL_ARGUMENTS"
+cat "$JOURNAL"
+SH
+chmod +x "$SANDBOX/bin/journalctl"
+export JOURNAL=$SANDBOX/journal JOURNAL_ARGUMENTS=$SANDBOX/arguments
+perl -MJSON::PP -ne 'chomp; print encode_json({MESSAGE => $_, _UID => "'"$(id -u)"'", _EXE => "/usr/bin/kyok"}), "\n";
+    s/"uid":\d+/"uid":4711/; print encode_json({MESSAGE => $_, _UID => "65534", _EXE => "/bin/logger"}), "\n"
+        if /"create"/' "$SANDBOX/events" >"$JOURNAL"
+journal=$(PATH=$SANDBOX/bin:$PATH "$KYOK" events --type create --since 2026-01-02T03:04)
+like "events: from the journal" "$journal" ' create ok .*object=seen'
+like "events: a sender that is another is marked" "$journal" 'uid 4711 .*NOT SENT BY WHOM IT SAYS'
+is "events: and only that" "$(grep -c 'NOT SENT' <<<"$journal")" 1
+like "events: journalctl is asked for the time" "$(cat "$JOURNAL_ARGUMENTS")" \
+    '--identifier=kyok --since=2026-01-02 03:04:00 UTC'
+
 done_testing
