@@ -18,7 +18,7 @@ int kp_keymgmt_set_params(void *data, const OSSL_PARAM params[]);
 /* keymgmt_gen.c */
 void *kp_gen_init(struct kp_provider *provider, const struct kp_type *type, int selection,
                   const OSSL_PARAM params[]);
-int kp_gen_set_template(void *gen, void *data);
+int kp_gen_set_template(void *data, void *template);
 int kp_gen_set_params(void *gen, const OSSL_PARAM params[]);
 void *kp_gen(void *gen, OSSL_CALLBACK *callback, void *argument);
 void kp_gen_cleanup(void *gen);

@@ -57,7 +57,7 @@ void *kp_gen_init(struct kp_provider *provider, const struct kp_type *type, int 
 int kp_gen_set_template(void *data, void *template)
 {
     struct kp_gen *gen = data;
-    struct kp_key *key = template;
+    const struct kp_key *key = template;
 
     if (key->host == NULL)
         return 0;

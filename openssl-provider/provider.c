@@ -140,9 +140,6 @@ static bool name_itself(struct kp_provider *provider)
     if (provider->get_params(provider->core, request) != 1 || name == NULL)
         name = (char *)"kyok";
     provider->name = strdup(name);
-    /* A KMIP client's key lies in a token, never behind KMIP again. */
-    if (strcmp(name, KP_NESTED_NAME) == 0)
-        provider->settings.kmip = false;
     if (provider->name == NULL ||
         !kyok_buffer_printf(&text, "provider=%s%s", provider->name,
                             provider->settings.assume_fips ? ",fips=yes" : ""))
@@ -160,8 +157,6 @@ static bool open_host(struct kp_provider *provider, const OSSL_DISPATCH *in)
     return provider->host_default != NULL &&
            getrandom(provider->nonce, sizeof(provider->nonce), 0) == sizeof(provider->nonce);
 }
-
-OPENSSL_EXPORT OSSL_provider_init_fn OSSL_provider_init;
 
 int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
                        const OSSL_DISPATCH **out, void **provctx)

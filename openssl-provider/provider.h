@@ -17,10 +17,6 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 
-/* Activated under this name, the provider has no kmip: references: common/kmip does so for the
- * client keys of its own connections. */
-#define KP_NESTED_NAME "kyok-nested"
-
 #define KP_HASHES (KYOK_HASH_SHA3_512 + 1)
 #define KP_OPERATIONS (OSSL_OP_STORE + 1)
 

@@ -26,6 +26,7 @@ printf '%s\n' '[req]' 'distinguished_name = name' '[name]' >req.cnf
 # The same text at both ends, whatever line ends S/MIME made of it.
 same_text() { tr -d '\r' <"$1" | cmp - "$2"; }
 
+# shellcheck disable=SC2034
 EC_KEYS='ec256 ec384 ec521'
 generate_ec() {
     generate EC ec256 group:P-256 && generate EC ec384 group:P-384 && generate EC ec521 group:P-521
