@@ -218,6 +218,17 @@ static CK_RV decrypt_oaep(const struct kyok_call *call, struct deciphering *d,
 
 /* --- AES --- */
 
+/* SoftHSM 2.6 answers a wrong tag with CKR_GENERAL_ERROR, which elsewhere means a lost device: the
+ * session tells which it was. */
+static CK_RV ambiguous_failure(const struct kyok_lease *lease, CK_RV rv, CK_RV refusal)
+{
+    CK_SESSION_INFO info;
+
+    if (rv != CKR_GENERAL_ERROR)
+        return rv;
+    return lease->f->C_GetSessionInfo(lease->handle, &info) == CKR_OK ? refusal : rv;
+}
+
 static CK_RV decrypt_gcm(const struct kyok_call *call, struct deciphering *d)
 {
     const struct kyok_cipher_request *request = d->request;
@@ -241,9 +252,7 @@ static CK_RV decrypt_gcm(const struct kyok_call *call, struct deciphering *d)
         give(d, message, size);
     else
         kyok_secret_free(message);
-    /* SoftHSM 2.6 answers a wrong tag with CKR_GENERAL_ERROR, which elsewhere means a lost device.
-     */
-    return rv == CKR_GENERAL_ERROR ? CKR_ENCRYPTED_DATA_INVALID : rv;
+    return ambiguous_failure(call->lease, rv, CKR_ENCRYPTED_DATA_INVALID);
 }
 
 static CK_RV unwrap_to_host(const struct kyok_call *call, struct deciphering *d)
@@ -263,7 +272,7 @@ static CK_RV unwrap_to_host(const struct kyok_call *call, struct deciphering *d)
                                (CK_BYTE *)d->request->input.data, d->request->input.size,
                                secret.fields, secret.count, &object);
     if (rv != CKR_OK)
-        return rv == CKR_GENERAL_ERROR ? CKR_WRAPPED_KEY_INVALID : rv;
+        return ambiguous_failure(lease, rv, CKR_WRAPPED_KEY_INVALID);
     rv = kyok_object_value(lease, object, 65536, &value);
     (void)lease->f->C_DestroyObject(lease->handle, object);
     if (rv != CKR_OK)
