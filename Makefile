@@ -129,7 +129,7 @@ $(BUILD)/libvirt-hook/kyok-hook.so: $(call objects,$(hook_worker_sources)) $(LIB
 # Against the distribution's nginx headers; elsewhere there is nothing to build against.
 .PHONY: nginx-module
 nginx-module: all
-	@if [ -x nginx-module/build.sh ]; then BUILD=$(abspath $(BUILD)) nginx-module/build.sh; fi
+	@if [ -x nginx-module/build.sh ]; then BUILD=$(abspath $(BUILD)) LIBDIR=$(libdir) nginx-module/build.sh; fi
 
 # --- installing ----------------------------------------------------------------------------------
 # Below /usr the distribution's own folders are used; below any other PREFIX everything stays there, and

@@ -23,8 +23,8 @@ export KYOK_BUILD=$build
 # Debian's flags beside its headers; a plain source tree needs only --with-compat.
 NGX_CONF_FLAGS=(--with-compat --with-http_ssl_module --with-threads)
 [ -f "$source/conf_flags" ] && . "$source/conf_flags"
-# shellcheck disable=SC2016
-ld_opt='-Wl,-z,relro,-z,now,-z,nodelete -Wl,-rpath,\$$ORIGIN/..'
+# libkyok as it was built, or (LIBDIR) installed.
+ld_opt="-Wl,-z,relro,-z,now,-z,nodelete -Wl,-rpath,\\\$\$ORIGIN/..${LIBDIR:+:$LIBDIR}"
 
 cd "$source"
 newest=$(find "$here" "$source/conf_flags" -newer "$objects/Makefile" 2>/dev/null -name '*config*' | head -1)

@@ -236,16 +236,21 @@ ngx_kyok_config_activate(ngx_conf_t *cf)
 }
 
 
-/* Beside this module as it was built; installed, OpenSSL knows the place. */
+/* Beside libkyok, built or installed; elsewhere, OpenSSL may know the place. */
 
 static char *
 ngx_kyok_config_provider(u_char *buf, size_t size)
 {
-    char     *slash;
-    u_char   *last;
-    Dl_info   info;
+    char        *slash;
+    u_char      *last;
+    Dl_info      info;
+    ngx_uint_t   i;
 
-    if (dladdr(&ngx_kyok_module, &info) == 0 || info.dli_fname == NULL) {
+    static char  *places[] = { "", "/..", NULL };
+
+    if (dladdr((void *) (uintptr_t) kyok_work_fd, &info) == 0
+        || info.dli_fname == NULL)
+    {
         return NULL;
     }
 
@@ -254,9 +259,16 @@ ngx_kyok_config_provider(u_char *buf, size_t size)
         return NULL;
     }
 
-    last = ngx_snprintf(buf, size - 1, "%*s/../ossl-modules/kyok.so",
-                        (size_t) (slash - info.dli_fname), info.dli_fname);
-    *last = '\0';
+    for (i = 0; places[i]; i++) {
+        last = ngx_snprintf(buf, size - 1, "%*s%s/ossl-modules/kyok.so",
+                            (size_t) (slash - info.dli_fname), info.dli_fname,
+                            places[i]);
+        *last = '\0';
 
-    return access((char *) buf, R_OK) == 0 ? (char *) buf : NULL;
+        if (access((char *) buf, R_OK) == 0) {
+            return (char *) buf;
+        }
+    }
+
+    return NULL;
 }
