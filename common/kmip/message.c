@@ -228,7 +228,8 @@ static const struct kyok_kmip_field extension_fields[] = {
 };
 static KYOK_KMIP_DEFINE(extension_shape, message_extension, extension_fields);
 
-/* --- payloads: by operation, which comes before them; an unknown one's is kept raw --- */
+/* --- payloads: by operation, which comes before them; an unknown one's is kept raw, and so is what
+ * some servers send with a failure: the failure must be told, whatever its payload holds --- */
 
 #define ITEM_OF(structure, payload_)                                                               \
     ((struct kyok_kmip_##structure *)((char *)(payload_)-offsetof(struct kyok_kmip_##structure,    \
@@ -258,7 +259,7 @@ static enum kyok_status read_response_payload(struct kyok_kmip_reading *reading,
     const struct kyok_kmip_operation_shapes *shapes =
         kyok_kmip_operation_shapes(response->operation);
 
-    if (shapes == NULL)
+    if (shapes == NULL || response->status != KYOK_KMIP_RESULT_STATUS_SUCCESS)
         return kyok_kmip_read_content(reading, reader, item, &response->raw);
     response->has_payload = true;
     return kyok_kmip_read_structure(reading, reader, item, shapes->response, target);
@@ -283,7 +284,7 @@ static enum kyok_status write_payload(struct kyok_kmip_writing *writing, uint32_
 {
     const struct kyok_kmip_operation_shapes *shapes = kyok_kmip_operation_shapes(operation);
 
-    if (shapes == NULL)
+    if (shapes == NULL || raw.data != NULL)
         return kyok_ttlv_write_structure(writing->writer, tag, raw), KYOK_OK;
     if (writing->version < shapes->since)
         return kyok_kmip_not_in_version(writing,
@@ -389,6 +390,17 @@ static enum kyok_status check_batch(struct kyok_kmip_reading *reading, struct ky
     return kyok_kmip_malformed(reading, message.data, KYOK_KMIP_TAG_BATCH_COUNT, complaint);
 }
 
+/* 4.3, 4.11: the object that Register and Get carry is of the type that they name. */
+static enum kyok_status check_object(struct kyok_kmip_reading *reading, struct kyok_bytes message,
+                                     enum kyok_kmip_object_type named,
+                                     const struct kyok_kmip_object *object)
+{
+    if (named == object->type)
+        return KYOK_OK;
+    return kyok_kmip_malformed(reading, message.data, KYOK_KMIP_TAG_OBJECT_TYPE,
+                               "the object that follows is of another type");
+}
+
 enum kyok_status kyok_kmip_request_read(struct kyok_bytes message, struct kyok_kmip_arena *arena,
                                         struct kyok_kmip_request *request, struct kyok_error *err)
 {
@@ -396,19 +408,12 @@ enum kyok_status kyok_kmip_request_read(struct kyok_bytes message, struct kyok_k
 
     KYOK_TRY(read_message(&reading, message, KYOK_KMIP_TAG_REQUEST_MESSAGE,
                           &kyok_kmip_request_shape, request));
-    return check_batch(&reading, message, request->items.count);
-}
-
-/* 4.11: the object that Get and Register carry is of the type that they name. */
-static enum kyok_status check_objects(struct kyok_kmip_reading *reading, struct kyok_bytes message,
-                                      const struct kyok_kmip_response *response)
-{
-    for (size_t i = 0; i < response->items.count; i++) {
-        const struct kyok_kmip_response_item *item = &response->items.items[i];
-        if (item->operation == KYOK_KMIP_OPERATION_GET && item->has_payload &&
-            item->payload.get.object_type != item->payload.get.object.type)
-            return kyok_kmip_malformed(reading, message.data, KYOK_KMIP_TAG_OBJECT_TYPE,
-                                       "the object that follows is of another type");
+    KYOK_TRY(check_batch(&reading, message, request->items.count));
+    for (size_t i = 0; i < request->items.count; i++) {
+        const struct kyok_kmip_request_item *item = &request->items.items[i];
+        const struct kyok_kmip_register_request *payload = &item->payload.register_object;
+        if (item->operation == KYOK_KMIP_OPERATION_REGISTER)
+            KYOK_TRY(check_object(&reading, message, payload->object_type, &payload->object));
     }
     return KYOK_OK;
 }
@@ -422,7 +427,13 @@ enum kyok_status kyok_kmip_response_read(struct kyok_bytes message, struct kyok_
     KYOK_TRY(read_message(&reading, message, KYOK_KMIP_TAG_RESPONSE_MESSAGE,
                           &kyok_kmip_response_shape, response));
     KYOK_TRY(check_batch(&reading, message, response->items.count));
-    return check_objects(&reading, message, response);
+    for (size_t i = 0; i < response->items.count; i++) {
+        const struct kyok_kmip_response_item *item = &response->items.items[i];
+        const struct kyok_kmip_get_response *payload = &item->payload.get;
+        if (item->operation == KYOK_KMIP_OPERATION_GET && item->has_payload)
+            KYOK_TRY(check_object(&reading, message, payload->object_type, &payload->object));
+    }
+    return KYOK_OK;
 }
 
 /* --- writing --- */

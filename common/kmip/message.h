@@ -436,7 +436,8 @@ struct kyok_kmip_response_item {        /* 7.2 */
     struct kyok_bytes asynchronous_correlation_value;
     bool has_payload;
     union kyok_kmip_response_payload payload;
-    struct kyok_bytes raw; /* content of a payload whose operation is absent or not above */
+    struct kyok_bytes raw; /* TTLV content of a payload of an operation that is absent or not above,
+                              or of a failure */
     const struct kyok_kmip_message_extension *extension;
 };
 

@@ -61,6 +61,13 @@ static enum kyok_status read_value(struct kyok_kmip_reading *reading,
     return KYOK_FAULT;
 }
 
+static enum kyok_status lacks_value(struct kyok_kmip_writing *writing,
+                                    const struct kyok_kmip_attribute *attribute)
+{
+    return kyok_fail(writing->err, KYOK_INVALID, NULL, "the attribute %s has no value",
+                     kyok_kmip_attribute_text(attribute->name.id));
+}
+
 static enum kyok_status write_structure_value(struct kyok_kmip_writing *writing, uint32_t tag,
                                               const struct kyok_kmip_attribute *attribute)
 {
@@ -68,6 +75,8 @@ static enum kyok_status write_structure_value(struct kyok_kmip_writing *writing,
 
     if (attribute->raw || shape == NULL)
         return kyok_ttlv_write_structure(writing->writer, tag, attribute->value.bytes), KYOK_OK;
+    if (attribute->value.structure == NULL)
+        return lacks_value(writing, attribute);
     return kyok_kmip_write_structure(writing, tag, shape, attribute->value.structure);
 }
 
@@ -100,8 +109,7 @@ static enum kyok_status write_value(struct kyok_kmip_writing *writing, uint32_t 
     case KYOK_TTLV_BIG_INTEGER:
         return kyok_ttlv_write_big_integer(writer, tag, attribute->value.bytes), KYOK_OK;
     }
-    return kyok_fail(writing->err, KYOK_INVALID, NULL, "the attribute %s has no value",
-                     kyok_kmip_attribute_text(attribute->name.id));
+    return lacks_value(writing, attribute);
 }
 
 static int shown(struct kyok_bytes text)
@@ -209,6 +217,9 @@ static enum kyok_status read_parts(struct kyok_kmip_reading *reading,
     if (parts->name.tag == 0)
         return kyok_kmip_malformed(reading, reader->cursor.at, KYOK_KMIP_TAG_ATTRIBUTE,
                                    "AttributeName is missing");
+    if (parts->value.tag == 0) /* only Notify may leave it out, and nobody here reads that */
+        return kyok_kmip_malformed(reading, reader->cursor.at, KYOK_KMIP_TAG_ATTRIBUTE,
+                                   "AttributeValue is missing");
     return KYOK_OK;
 }
 
@@ -225,8 +236,6 @@ static enum kyok_status read_attribute(struct kyok_kmip_reading *reading,
         KYOK_TRY(kyok_kmip_expect(reading, &parts.index, KYOK_TTLV_INTEGER));
         attribute->index = kyok_kmip_integer(kyok_ttlv_integer(&parts.index));
     }
-    if (parts.value.tag == 0)
-        return KYOK_OK;
     return read_value(reading, reader, &parts.value, attribute);
 }
 
@@ -240,8 +249,6 @@ static enum kyok_status write_attribute(struct kyok_kmip_writing *writing, uint3
     if (attribute->index.set)
         kyok_ttlv_write_integer(writing->writer, KYOK_KMIP_TAG_ATTRIBUTE_INDEX,
                                 attribute->index.value);
-    if (attribute->type == 0)
-        return KYOK_OK;
     return write_value(writing, KYOK_KMIP_TAG_ATTRIBUTE_VALUE, attribute);
 }
 

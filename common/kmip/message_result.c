@@ -40,6 +40,8 @@ enum kyok_status kyok_kmip_item_result(const struct kyok_kmip_response_item *ite
 
     if (item->status == KYOK_KMIP_RESULT_STATUS_SUCCESS)
         return KYOK_OK;
+    while (size > 0 && size < item->message.size && (item->message.data[size] & 0xC0) == 0x80)
+        size--; /* whole characters only */
     snprintf(message, sizeof(message), "%.*s", (int)size, (const char *)item->message.data);
     for (char *at = message; *at != '\0'; at++)
         if ((unsigned char)*at < ' ' || *at == 0x7F)

@@ -785,6 +785,11 @@ static void refuses_wrong_attributes(void **state)
     kyok_ttlv_write_text(&hand.writer, KYOK_KMIP_TAG_ATTRIBUTE_NAME, TEXT("x-b"));
     expect(&hand, KYOK_FAULT, "an Attribute has a name, an index and a value, once");
     hand_header(&hand, 1);
+    hand_item(&hand, KYOK_KMIP_OPERATION_LOCATE);
+    kyok_ttlv_begin(&hand.writer, KYOK_KMIP_TAG_ATTRIBUTE);
+    kyok_ttlv_write_text(&hand.writer, KYOK_KMIP_TAG_ATTRIBUTE_NAME, TEXT("Name"));
+    expect(&hand, KYOK_FAULT, "AttributeValue is missing");
+    hand_header(&hand, 1);
     hand_item(&hand, KYOK_KMIP_OPERATION_ADD_ATTRIBUTE);
     kyok_ttlv_begin(&hand.writer, KYOK_KMIP_TAG_NEW_ATTRIBUTE);
     expect(&hand, KYOK_FAULT, "NewAttribute: it does not hold one attribute");
@@ -883,6 +888,99 @@ static void refuses_an_object_of_another_type(void **state)
     assert_non_null(strstr(err.what, "another type"));
 }
 
+/* And where one is registered. */
+static void refuses_to_register_another_type(void **state)
+{
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer bytes = {0};
+    KYOK_CLEANUP(kyok_kmip_arena_free) struct kyok_kmip_arena arena;
+    struct kyok_kmip_request read;
+    struct kyok_error err;
+    struct sample sample;
+
+    (void)state;
+    kyok_kmip_arena_init(&arena, 0);
+    make_sample(&sample, KYOK_KMIP_OPERATION_REGISTER, KYOK_KMIP_1_4);
+    sample.request.payload.register_object.object_type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY;
+    struct kyok_kmip_request request = request_of(&sample, KYOK_KMIP_1_4);
+    must(kyok_kmip_request_append(&request, &bytes, &err), &err);
+    assert_int_equal(kyok_kmip_request_read(kyok_buffer_bytes(&bytes), &arena, &read, &err),
+                     KYOK_FAULT);
+}
+
+/* Whatever a server sends along with a failure, the failure is what is told. */
+static void a_failure_is_told_whatever_its_payload(void **state)
+{
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer bytes = {0}, again = {0};
+    KYOK_CLEANUP(kyok_kmip_arena_free) struct kyok_kmip_arena arena;
+    struct kyok_kmip_response_item item = {.operation = KYOK_KMIP_OPERATION_GET,
+                                           .status = KYOK_KMIP_RESULT_STATUS_OPERATION_FAILED,
+                                           .reason = KYOK_KMIP_RESULT_REASON_ITEM_NOT_FOUND,
+                                           .raw = kyok_bytes("", 0)};
+    struct kyok_kmip_response response = {.version = {1, 4}, .items = {&item, 1}}, read;
+    struct kyok_error err;
+
+    (void)state;
+    kyok_kmip_arena_init(&arena, 0);
+    must(kyok_kmip_response_append(&response, &bytes, &err), &err);
+    must(kyok_kmip_response_read(kyok_buffer_bytes(&bytes), &arena, &read, &err), &err);
+    assert_false(read.items.items[0].has_payload);
+    assert_non_null(read.items.items[0].raw.data);
+    assert_int_equal(kyok_kmip_item_result(&read.items.items[0], "kms", &err), KYOK_NOT_FOUND);
+    must(kyok_kmip_response_append(&read, &again, &err), &err);
+    assert_true(kyok_bytes_equal(kyok_buffer_bytes(&bytes), kyok_buffer_bytes(&again)));
+}
+
+/* Each bit of each sample, turned over: read or refused, and what is read can be used. */
+static void flip(struct kyok_bytes message, bool is_request)
+{
+    uint8_t copy[2048];
+    struct kyok_error err;
+
+    assert_true(message.size <= sizeof(copy));
+    memcpy(copy, message.data, message.size);
+    for (size_t bit = 0; bit < 8 * message.size; bit++) {
+        KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer out = {0}, text = {0};
+        struct kyok_kmip_arena arena;
+        union {
+            struct kyok_kmip_request request;
+            struct kyok_kmip_response response;
+        } read;
+        kyok_kmip_arena_init(&arena, 0);
+        copy[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        struct kyok_bytes flipped = kyok_bytes(copy, message.size);
+        if (is_request && kyok_kmip_request_read(flipped, &arena, &read.request, &err) == KYOK_OK)
+            kyok_kmip_request_append(&read.request, &out, &err);
+        if (!is_request &&
+            kyok_kmip_response_read(flipped, &arena, &read.response, &err) == KYOK_OK)
+            kyok_kmip_response_append(&read.response, &out, &err);
+        kyok_kmip_dump(flipped, &text, &err);
+        kyok_kmip_arena_free(&arena);
+        copy[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+}
+
+static void any_bit_may_be_wrong(void **state)
+{
+    static const unsigned some[] = {KYOK_KMIP_1_4, KYOK_KMIP_2_0};
+
+    (void)state;
+    for (uint32_t operation = 1; operation < 0x40; operation++)
+        for (size_t v = 0; v < COUNT(some) && kyok_kmip_operation_shapes(operation); v++) {
+            KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer ask = {0}, answer = {0};
+            struct sample sample;
+            struct kyok_error err;
+            if (kyok_kmip_operation_shapes(operation)->since > some[v])
+                continue;
+            make_sample(&sample, (enum kyok_kmip_operation)operation, some[v]);
+            struct kyok_kmip_request request = request_of(&sample, some[v]);
+            struct kyok_kmip_response response = response_of(&sample, some[v]);
+            must(kyok_kmip_request_append(&request, &ask, &err), &err);
+            must(kyok_kmip_response_append(&response, &answer, &err), &err);
+            flip(kyok_buffer_bytes(&ask), true);
+            flip(kyok_buffer_bytes(&answer), false);
+        }
+}
+
 /* Small items must not make a large structure each without bound. */
 static void memory_is_bounded(void **state)
 {
@@ -979,6 +1077,9 @@ int main(void)
         cmocka_unit_test(what_is_skipped_is_checked),
         cmocka_unit_test(refuses_what_is_not_one_message),
         cmocka_unit_test(refuses_an_object_of_another_type),
+        cmocka_unit_test(refuses_to_register_another_type),
+        cmocka_unit_test(a_failure_is_told_whatever_its_payload),
+        cmocka_unit_test(any_bit_may_be_wrong),
         cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(small_messages_allocate_nothing),
         cmocka_unit_test(results_become_errors),
