@@ -3,6 +3,7 @@
 #include "cli/spawn.h"
 
 #include "common/pkcs11/probe.h"
+#include "common/pkcs11/trial.h"
 
 #include <glob.h>
 #include <stdlib.h>
@@ -98,11 +99,9 @@ static enum kyok_status run_probe(struct cli *cli)
     return KYOK_OK;
 }
 
-enum kyok_status cli_probe_module(const char *path, unsigned timeout_ms, json_t **answer,
-                                  struct kyok_error *err)
+/* A child's error as ours. */
+static enum kyok_status take_error(const char *path, json_t **answer, struct kyok_error *err)
 {
-    const char *const arguments[] = {"kyok", "--json", "module", "probe", "--", path, NULL};
-    KYOK_TRY(cli_spawn(arguments, path, kyok_deadline_in_ms(timeout_ms), answer, err));
     const json_t *error = json_object_get(*answer, "error");
     if (error == NULL)
         return KYOK_OK;
@@ -114,6 +113,14 @@ enum kyok_status cli_probe_module(const char *path, unsigned timeout_ms, json_t 
     json_decref(*answer);
     *answer = NULL;
     return err->status;
+}
+
+enum kyok_status cli_probe_module(const char *path, unsigned timeout_ms, json_t **answer,
+                                  struct kyok_error *err)
+{
+    const char *const arguments[] = {"kyok", "--json", "module", "probe", "--", path, NULL};
+    KYOK_TRY(cli_spawn(arguments, path, kyok_deadline_in_ms(timeout_ms), answer, err));
+    return take_error(path, answer, err);
 }
 
 /* --- list ------------------------------------------------------------------------------------- */
@@ -255,6 +262,58 @@ static enum kyok_status run_list(struct cli *cli)
     return cli->json ? cli_json(cli, json_pack("{s:o}", "modules", results)) : KYOK_OK;
 }
 
+/* --- test ------------------------------------------------------------------------------------- */
+
+static void add_answer(void *caller, const char *word, const char *answer)
+{
+    json_object_set_new((json_t *)caller, word, json_string(answer));
+}
+
+static void print_answers(json_t *answers)
+{
+    const char *word;
+    json_t *answer;
+    json_object_foreach(answers, word, answer)
+    {
+        bool works = strcmp(json_string_value(answer), "CKR_OK") == 0;
+        printf("  %-18s", word);
+        cli_paint(stdout, works ? CLI_GOOD : CLI_WARNING,
+                  works ? "works" : json_string_value(answer));
+        printf("\n");
+    }
+}
+
+static enum kyok_status run_test(struct cli *cli)
+{
+    KYOK_AUTO_SECRET struct kyok_secret *pin = NULL;
+    KYOK_CLEANUP(json_auto_free) json_t *answers = json_object();
+    KYOK_TRY(kyok_pin_source_read(cli_option(cli, "--pin-source"), &pin, &cli->error));
+    KYOK_TRY(kyok_trial_run(cli->operands[0], cli_option(cli, "--token"), kyok_secret_bytes(pin),
+                            add_answer, answers, &cli->error));
+    if (cli->json)
+        return cli_json(cli, json_pack("{s:O}", "answers", answers));
+    print_answers(answers);
+    return KYOK_OK;
+}
+
+enum kyok_status cli_test_token(const char *path, const char *label, const char *pin_source,
+                                json_t **answer, struct kyok_error *err)
+{
+    const char *const arguments[] = {"kyok",         "--json",   "module", "test", "--token", label,
+                                     "--pin-source", pin_source, "--",     path,   NULL};
+    KYOK_TRY(
+        cli_spawn(arguments, path, kyok_deadline_in_ms(4 * CLI_PROBE_TIMEOUT_MS), answer, err));
+    return take_error(path, answer, err);
+}
+
+static const struct cli_option test_options[] = {
+    {.name = "--token", .argument = "LABEL", .summary = "the token's label", .required = true},
+    {.name = "--pin-source",
+     .argument = "SOURCE",
+     .summary = "where its user PIN comes from: file:PATH, credential:NAME or fd:NUMBER",
+     .required = true},
+};
+
 static const struct cli_option list_options[] = {
     {.name = "--configured", .summary = "only the paths in p11-kit's configuration; no tokens"},
 };
@@ -277,5 +336,17 @@ const struct cli_verb cli_module_verbs[] = {
          "kyok uses: rsa-pkcs1, rsa-pss, rsa-raw, rsa-oaep, ecdsa, ecdh, eddsa for TLS "
          "and signatures, aes-gcm, aes-kw, aes-kwp for envelopes. It does not log in.",
      .run = run_probe},
+    {.words = "module test",
+     .operands = "FILE",
+     .least = 1,
+     .most = 1,
+     .summary = "try what a token can do",
+     .description =
+         "Logs in to a token of the module FILE, makes keys that live for the session only, "
+         "and tries each mechanism that kyok uses: a list of mechanisms promises more "
+         "than many a token keeps. Says for each that it works, or the token's answer. "
+         "A wrong PIN costs one try. Nothing is left in the token.",
+     CLI_OPTIONS(test_options),
+     .run = run_test},
     {0},
 };

@@ -121,6 +121,7 @@ static const struct cli_option setup_options[] = {
     {.name = "--pin-source",
      .argument = "SOURCE",
      .summary = "where the PIN comes from, instead of credential:kyok-NAME"},
+    {.name = "--test", .summary = "log in and try each mechanism, instead of believing the lists"},
     {.name = "--dry-run", .summary = "write nothing, print what would be written"},
     {.name = "--undo", .summary = "remove the kyok.conf that setup made"},
 };
@@ -134,7 +135,8 @@ const struct cli_verb cli_setup_verbs[] = {
          "one "
          "label are taken for replicas), and prints the lines for openssl.cnf, nginx and libvirt "
          "and "
-         "the commands that seal the PINs. It logs in nowhere, and replaces no kyok.conf but one "
+         "the commands that seal the PINs. Without --test it logs in nowhere. It replaces no "
+         "kyok.conf but one "
          "that "
          "it made.",
      CLI_OPTIONS(setup_options),

@@ -16,6 +16,7 @@ static const struct {
     {"envelopes under an AES root (A256GCMKW)", "aes-gcm", NULL,
      "use A256KW, an RSA root, or a KMIP server"},
     {"envelopes under an AES root (A256KW)", "aes-kw", NULL, NULL},
+    {"envelopes under an RSA root (RSA-OAEP-256)", "rsa-raw", "rsa-oaep-sha256", NULL},
     {"importing key material", "aes-kwp", NULL, NULL},
 };
 #define USES (sizeof(uses) / sizeof(uses[0]))

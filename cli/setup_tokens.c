@@ -146,6 +146,34 @@ static enum kyok_status take_known(struct setup *setup)
     return status;
 }
 
+/* What works, in place of what the token's list promises. */
+static enum kyok_status test_group(struct setup *setup, struct setup_group *group)
+{
+    json_t *answers = NULL, *answer;
+    const char *word;
+    KYOK_TRY(cli_test_token(group->module, group->label, group->pin_source, &answers,
+                            &setup->cli->error));
+    json_array_clear(group->mechanisms);
+    json_object_foreach(json_object_get(answers, "answers"), word, answer)
+    {
+        if (strcmp(json_string_value(answer), "CKR_OK") == 0)
+            json_array_append_new(group->mechanisms, json_string(word));
+    }
+    json_decref(answers);
+    return KYOK_OK;
+}
+
+static enum kyok_status test_groups(struct setup *setup)
+{
+    if (cli_option(setup->cli, "--test") == NULL)
+        return KYOK_OK;
+    if (cli_option(setup->cli, "--pin-source") == NULL)
+        return cli_usage(setup->cli, "--test logs in: it needs --pin-source");
+    for (size_t i = 0; i < setup->group_count; i++)
+        KYOK_TRY(test_group(setup, &setup->groups[i]));
+    return KYOK_OK;
+}
+
 enum kyok_status setup_find_tokens(struct setup *setup)
 {
     struct cli *cli = setup->cli;
@@ -155,7 +183,7 @@ enum kyok_status setup_find_tokens(struct setup *setup)
     for (size_t i = 0; path != NULL; path = cli_option_at(cli, "--module", ++i))
         KYOK_TRY(take_module(setup, path));
     if (setup->group_count > 0)
-        return KYOK_OK;
+        return test_groups(setup);
     const json_t *problem = json_array_get(setup->problems, 0);
     kyok_fail(&cli->error, KYOK_NOT_FOUND, NULL, "no token was found that could hold keys");
     if (problem != NULL)

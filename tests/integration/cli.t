@@ -177,6 +177,18 @@ refused "a file that is no library" 2 'cannot be loaded' "$KYOK" module probe "$
 refused "no file" 2 'cannot be loaded' "$KYOK" module probe /nowhere.so
 like "list finds SoftHSM" "$($KYOK module list 2>/dev/null)" 'softhsm'
 
+before=$(p11tool a --token-label web --list-objects 2>/dev/null | grep -c Object)
+tests=$($KYOK module test "$module" --token web --pin-source "file:$pin" --json)
+is "test: what works" "$(json 'join " ", map { $j->{answers}{$_} } qw(ecdsa rsa-pss aes-gcm)' <<<"$tests")" \
+    "CKR_OK CKR_OK CKR_OK"
+unlike "test: what SoftHSM only promises" "$(json '$j->{answers}{"rsa-oaep-sha256"}' <<<"$tests")" '^CKR_OK$'
+is "test: nothing stays in the token" "$before" "$(p11tool a --token-label web --list-objects 2>/dev/null | grep -c Object)"
+refused "test: a wrong PIN" 1 'CKR_PIN_INCORRECT' "$KYOK" module test "$module" --token web \
+    --pin-source "file:$(pin_file wrong 0000)"
+"$KYOK" key list hsm >/dev/null # a right PIN clears the token's count
+refused "test: no such token" 1 'no token with this label' "$KYOK" module test "$module" --token nobody \
+    --pin-source "file:$pin"
+
 # --- completion ------------------------------------------------------------------------------------------
 
 # complete WORD...: what bash would offer for the last word.
@@ -374,6 +386,10 @@ is "it can do TLS" "$(json '$j->{groups}[0]{can}{"TLS with ECDSA keys"} ? 1 : 0'
 ok "again" "$KYOK" setup --module "$module" --config "$new" --pin-source "file:$pin"
 is "now both" "$(grep -c '^\[token' "$new")" 2
 like "what it wrote works" "$($KYOK key list web --config "$new")" 'object=www'
+refused "--test needs a PIN source" 2 'needs --pin-source' "$KYOK" setup --module "$module" --test --config "$new"
+result=$($KYOK setup --module "$module" --token web --config "$new" --pin-source "file:$pin" --test --json)
+like "what was tried" "$(json 'join " ", @{$j->{groups}[0]{mechanisms}}' <<<"$result")" 'rsa-oaep-sha1'
+ok "with both again" "$KYOK" setup --module "$module" --config "$new" --pin-source "file:$pin"
 refused "a file of someone else is kept" 1 "not \"kyok setup\"'s" "$KYOK" setup --module "$module" --config "$only"
 refused "a wrong PIN source" 2 'no PIN source' "$KYOK" setup --module "$module" --config "$new" --pin-source pin
 refused "no token" 1 'no token was found' "$KYOK" setup --module "$module" --token nobody --config "$new"
