@@ -278,6 +278,22 @@ static void explain_refusal(struct kyok_context *context, const struct kyok_refe
         kyok_remedy(err, "its record says that the key is %s", kyok_key_state_name(version->state));
 }
 
+/* Whoever reads the error knows the envelope and its keys, not which endpoint serves which. */
+static enum kyok_status name_recipient(const char *kid, struct kyok_error *err)
+{
+    struct kyok_error cause = *err;
+
+    if (strstr(err->object, kid) != NULL || strstr(err->what, kid) != NULL)
+        return err->status;
+    kyok_fail(err, cause.status, kid, "%.140s%s%.170s", cause.object,
+              cause.object[0] != '\0' ? ": " : "", cause.what);
+    if (cause.reason[0] != '\0')
+        kyok_because(err, "%s", cause.reason);
+    if (cause.remedy[0] != '\0')
+        kyok_remedy(err, "%s", cause.remedy);
+    return cause.status;
+}
+
 static enum kyok_status key_unwrap(void *self, const struct kyok_jwe_recipient *recipient,
                                    const char *kid, struct kyok_secret **cek,
                                    struct kyok_error *err)
@@ -293,7 +309,7 @@ static enum kyok_status key_unwrap(void *self, const struct kyok_jwe_recipient *
     if (kyok_key_open(self, reference, (struct kyok_bytes){0}, &key, err) != KYOK_OK) {
         if (err->status == KYOK_NOT_FOUND)
             explain_refusal(self, reference, err);
-        return err->status;
+        return name_recipient(reference->text, err);
     }
     if (kyok_key_info(key)->type != wanted)
         return kyok_fail(err, KYOK_REFUSED, recipient->kid, "%s needs a key of type %s, not %s",
@@ -301,7 +317,7 @@ static enum kyok_status key_unwrap(void *self, const struct kyok_jwe_recipient *
                          kyok_key_type_name(wanted), kyok_key_type_name(kyok_key_info(key)->type));
     if (kyok_key_decrypt(key, &request, cek, err) == KYOK_REFUSED)
         explain_refusal(self, reference, err);
-    return *cek != NULL ? KYOK_OK : err->status;
+    return *cek != NULL ? KYOK_OK : name_recipient(reference->text, err);
 }
 
 /* --- which custodian ------------------------------------------------------------------------- */

@@ -1,0 +1,88 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Two parties are two systems: the bank's custodian is a KMIP server in a process, under a user, in a folder
+# of its own; the host has its token and a client identity. The bank revokes on its side alone.
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/kmip.sh"
+need softhsm2-util setsid
+softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+
+bank=$SANDBOX/bank host=$SANDBOX/host rival=$SANDBOX/rival
+mkdir -m 700 "$bank" "$host" "$rival"
+CERTS=$bank/certs
+kmip_certs
+mkfifo "$bank/operator"
+as_bank=()
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
+    as_bank=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+    cp "$SUPPORT/kmip_server_tool" "$bank/server" && chown -R 65534:65534 "$bank"
+fi
+server=$SUPPORT/kmip_server_tool
+[ ${#as_bank[@]} -eq 0 ] || server=$bank/server
+exec 7<>"$bank/operator"
+setsid "${as_bank[@]}" "$server" --certs "$CERTS" <&7 >"$SANDBOX/bank.out" 2>"$SANDBOX/bank.err" 7<&- &
+started+=("$!")
+server_pid=$!
+wait_for 10 grep -q '^port' "$SANDBOX/bank.out" || skip_all "the bank's server does not start: $(head -1 "$SANDBOX/bank.err")"
+PORT=$(sed -n 's/^port //p' "$SANDBOX/bank.out")
+# The operator at the bank types; nothing of this is on the host.
+operator() {
+    local before
+    before=$(wc -l <"$SANDBOX/bank.out")
+    echo "$*" >&7
+    wait_for 10 bash -c "[ \$(wc -l <'$SANDBOX/bank.out') -gt $before ]"
+    tail -1 "$SANDBOX/bank.out" | grep -q ^ok
+}
+ok "the bank makes a key for the host's identity alone" operator key for-host aes-256 alice
+ok "and one for another vendor" operator key for-rival aes-256 bob
+
+# party FOLDER IDENTITY: a vendor's host with a token; of the bank it gets a certificate and the CA.
+party() {
+    local folder=$1 identity=$2
+    mkdir "$folder/tokens"
+    printf '%s\n' "directories.tokendir = $folder/tokens" 'log.level = ERROR' >"$folder/softhsm.conf"
+    SOFTHSM2_CONF=$folder/softhsm.conf softhsm2-util --init-token --free --label host --pin "$PIN" --so-pin "$SO_PIN" >/dev/null
+    (umask 077 && echo "$PIN" >"$folder/pin")
+    cp "$CERTS/ca.crt" "$CERTS/$identity.crt" "$CERTS/$identity.key" "$folder/"
+    printf '%s\n' '[token host]' "module = $(softhsm_module)" 'uri = pkcs11:token=host' "pin-source = file:$folder/pin" \
+        '[kmip bank]' "server = kmips://127.0.0.1:$PORT" "ca = $folder/ca.crt" "certificate = $folder/$identity.crt" \
+        "key = $folder/$identity.key" 'timeout = 3' '[key own]' 'uri = pkcs11:token=host;object=own' >"$folder/kyok.conf"
+}
+at() { local folder=$1; shift; SOFTHSM2_CONF=$folder/softhsm.conf KYOK_CONF=$folder/kyok.conf "$KYOK" "$@"; }
+party "$host" alice
+party "$rival" bob
+ok "the host's own key" at "$host" key generate own --type aes-256
+ok "the rival's own key" at "$rival" key generate own --type aes-256
+printf 'marker-of-the-secret' >"$SANDBOX/secret"
+ok "seals to both" at "$host" seal --to 'all-of(kmip://bank/for-host, own)' --owner vm1 "$SANDBOX/secret" -o "$host/secret.jwe"
+ok "the rival too" at "$rival" seal --to 'all-of(own, kmip://bank/for-rival)' "$SANDBOX/secret" -o "$rival/secret.jwe"
+opened() { [ "$(at "$1" open "$1/secret.jwe" 2>/dev/null)" = marker-of-the-secret ]; }
+ok "the host opens" opened "$host"
+ok "the rival opens" opened "$rival"
+refused "the rival's identity cannot use the host's key" any '' at "$rival" open "$host/secret.jwe" --foreign
+unlike "the secret lies nowhere on the host" "$(grep -rl marker-of-the-secret "$host" "$bank" 2>/dev/null)" .
+
+# --- the bank stops --------------------------------------------------------------------------------
+cp -a "$host" "$SANDBOX/stolen"
+sed -i "s|$host|$SANDBOX/stolen|g" "$SANDBOX/stolen/kyok.conf" "$SANDBOX/stolen/softhsm.conf"
+before=$(cd "$host" && find . -type f -exec cksum {} + | sort)
+ok "the bank revokes, on its side" operator state for-host deactivated
+refused "the next open is refused, naming the bank" 1 'kmip://bank/for-host|bank' at "$host" open "$host/secret.jwe" -o "$SANDBOX/out"
+is "nothing was written" "$(ls "$SANDBOX/out" 2>/dev/null)" ''
+ok "the other vendor's still opens" opened "$rival"
+refused "a stolen copy of the host opens nothing" 1 '' at "$SANDBOX/stolen" open "$SANDBOX/stolen/secret.jwe"
+is "no command changed the host" "$(cd "$host" && find . -type f -exec cksum {} + | sort)" "$before"
+ok "the bank consents again" operator state for-host active
+ok "the host opens again" opened "$host"
+
+# --- each alone ------------------------------------------------------------------------------------
+mv "$host/tokens" "$SANDBOX/away" && mkdir "$host/tokens"
+refused "without its token the host opens nothing" any '' at "$host" open "$host/secret.jwe"
+rmdir "$host/tokens" && mv "$SANDBOX/away" "$host/tokens"
+printf '[kmip bank]\nserver = kmips://127.0.0.1:%s\nca = %s/ca.crt\ncertificate = %s/carol.crt\nkey = %s/carol.key\n' \
+    "$PORT" "$CERTS" "$CERTS" "$CERTS" >"$SANDBOX/bank.conf"
+refused "all that the bank has opens nothing" any '' env KYOK_CONF="$SANDBOX/bank.conf" "$KYOK" open "$host/secret.jwe"
+stop "$server_pid" KILL 2>/dev/null
+refused "with the bank's server away: not reachable" 3 'bank' at "$host" open "$host/secret.jwe"
+refused "nor for the stolen copy" 3 'bank' at "$SANDBOX/stolen" open "$SANDBOX/stolen/secret.jwe"
+done_testing
