@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* clang-format off */
 /*
  * A scripted KMIP server for tests, on kyok's own messages: real keys in memory (AES, RSA, P-256,
  * P-384), owners and permissions per client certificate, and faults on demand. Never for use.
  *
  *   kmip_server_tool --certs DIR [--script FILE]
  *
- * DIR is what tests/support/certs.sh makes. It listens on a free port of 127.0.0.1 and says "port
- * N" on standard output; then it obeys one command per line of FILE and of standard input, answers
- * each with one line "ok ..." or "error ...", and ends when standard input does.
+ * DIR is what tests/support/certs.sh makes. It listens on a free port of 127.0.0.1 and says "port N"
+ * on standard output; then it obeys one command per line of FILE and of standard input, answers each
+ * with one line "ok ..." or "error ...", and ends when standard input does.
  *
  *   profile full|nine|no-digest     nine: only the operations of the smallest real server;
  *                                   no-digest: Sign takes whole data only, as PyKMIP
@@ -16,31 +17,35 @@
  *   tls 1.1|1.2|1.3                 the highest version, for new connections
  *   hold-handshake on|off           accept TCP, never answer TLS
  *   key ID rsa-2048|ec-p256|ec-p384|aes-256 [OWNER]
- *                                   an active key; a pair's public half is ID-pub; owner "*":
- * anyone load ID FILE the pair becomes that of a PEM file, as in a replica state ID STATE                  pre-active, active, deactivated, compromised attribute ID
- * sensitive|extractable yes|no link ID on|off                  whether a private key names its
- * public half deny CN OPERATION               permission denied (OPERATION as kyok writes it:
- * "Get"; or "any") allow CN OPERATION              takes a deny back fault OPERATION COUNT KIND [N]
- * for the next COUNT requests of that operation (or "any"); KINDs: delay MS          answer late
- * silent            never answer close-before      before doing it        close-after       after
- * doing it, without an answer cut N             close after N bytes of the answer (negative: that
- * many before its end) dribble MS        one byte each MS       split             in several TLS
- * records long N            the outer length is N too large          short N    too small huge
- * announces 4 GiB - 8    big               sends 2 MiB of valid answer deep              3000
- * nested structures garbage           bytes that are no TTLV tag               a request instead of
- * a response          item-type  a wrong item type operation         another operation      batch
- * another batch id version           answers in KMIP 9.0    items             two items for one
- *       no-payload        success without one    identifier        another object's
- *       object-type       another type           length            another key length
- *       algorithm         another algorithm      material          key bytes too few
- *       trailing          bytes after the answer error N           result reason N
- *       tag-size          a tag of 12 bytes (Encrypt)
+ *                                   an active key; a pair's public half is ID-pub; owner "*": anyone
+ *   state ID STATE                  pre-active, active, deactivated, compromised
+ *   attribute ID sensitive|extractable yes|no
+ *   link ID on|off                  whether a private key names its public half
+ *   deny CN OPERATION               permission denied ("Get", "CreateKeyPair"; or "any")
+ *   allow CN OPERATION              takes a deny back
+ *   fault OPERATION COUNT KIND [N]  for the next COUNT requests of that operation (or "any"); KINDs:
+ *       delay MS       answer late                  silent        never answer
+ *       close-before   before doing it              close-after   after doing it, without an answer
+ *       cut N          close after N bytes of the answer (negative: that many before its end)
+ *       dribble MS     one byte each MS             split         in several TLS records
+ *       long N         outer length N too large     short N       N too small
+ *       huge           announces 4 GiB - 8          big           sends 2 MiB of valid answer
+ *       deep           3000 nested structures       garbage       bytes that are no TTLV
+ *       tag            a request, not a response    item-type     a wrong item type
+ *       operation      another operation            batch         another batch id
+ *       version        answers in KMIP 9            older         answers in KMIP x.2
+ *       items          two items for one            no-payload    success without one
+ *       identifier     another object's             object-type   another type
+ *       length         another key length           algorithm     another algorithm
+ *       material       key bytes too few            tag-size      a tag of 12 bytes (Encrypt)
+ *       trailing       bytes after the answer       error N       result reason N
  *   fault none                      forget all faults
  *   down | up                       stop listening and close all connections; listen again
  *   drop-idle                       close all connections, keep listening
  *   stats                           ok accepted=N open=N requests=N OPERATION=N...
  *   reset-stats
  */
+/* clang-format on */
 #ifndef KYOK_TESTS_KMIP_SERVER_H
 #define KYOK_TESTS_KMIP_SERVER_H
 

@@ -170,6 +170,8 @@ void server_spoil_bytes(const struct server_fault *fault, struct kyok_buffer *by
         bytes->data[8 + 3] = 0x0f;
     if (is(fault, "version")) /* 9.0, which the writer would not write */
         bytes->data[8 + 8 + 8 + 8 + 3] = 9;
+    if (is(fault, "older")) /* x.2 in the header of an answer in the version asked for */
+        bytes->data[8 + 8 + 8 + 16 + 8 + 3] = 2;
     if (is(fault, "trailing"))
         kyok_buffer_append(bytes, garbage, 8);
 }

@@ -136,6 +136,7 @@ static const struct fault_case faults[] = {
     {"split", KYOK_OK, ""},
     {"dribble 0", KYOK_OK, ""},
     {"trailing", KYOK_OK, ""},
+    {"older", KYOK_OK, ""},
     {"silent", KYOK_TIMEOUT, "did not answer in time"},
     {"delay 900", KYOK_TIMEOUT, "did not answer in time"},
     {"dribble 20", KYOK_TIMEOUT, "did not answer in time"},

@@ -1,0 +1,91 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# kyok kmip against the scripted server: exit codes, two endpoints, the smallest server, lost answers.
+
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/kmip.sh"
+
+kmip_server one "key kek aes-256" || skip_all "the scripted server does not start"
+one=$PORT
+kmip_server two "key kek aes-256" || skip_all "the scripted server does not start"
+two=$PORT
+{
+    kmip_group both alice "$one,$two" "timeout = 2"
+    kmip_group one alice "$one" "timeout = 2"
+    kmip_group nobody alice 1 "timeout = 2"
+    kmip_group stranger mallory "$one" "timeout = 2"
+    kmip_group crl alice "$one" "timeout = 2" "crl = $CERTS/ca-revokes-server.crl"
+    kmip_group keyless alice "$one" | sed "s|^key = .*|key = $CERTS/none.key|"
+} >"$SANDBOX/kyok.conf"
+kmip_group bare alice "$one" | grep -v '^certificate\|^key' >"$SANDBOX/bare.conf"
+export KYOK_CONF=$SANDBOX/kyok.conf
+kmip() { "$KYOK" kmip "$@"; }
+quiet() { "$KYOK" kmip "$@" 2>/dev/null; }
+field() { perl -MJSON::PP -e 'local $/; my $v = decode_json(<STDIN>); print eval $ARGV[0]' "$1"; }
+
+# --- ping ------------------------------------------------------------------------------------------
+ok "ping both" kmip ping both
+like "each endpoint has its part" "$(quiet ping both | grep -c '^up')" '^2$'
+kmip_tell two down >/dev/null
+refused "one of two" 4 '1 of 2 endpoints answer' kmip ping both
+is "JSON says which" "$(quiet ping both --json | field '$v->{endpoints}[1]{ok} ? 1 : 0')" 0
+is "and why" "$(quiet ping both --json | field '$v->{endpoints}[1]{error}{reason} =~ /ECONNREFUSED/ ? "yes" : "no"')" yes
+ok "a read finds the other" kmip get both kek --out "$SANDBOX/kek"
+kmip_tell two up >/dev/null
+ok "and both answer again" kmip ping both
+refused "no server" 3 'cannot connect.*ECONNREFUSED' kmip ping nobody
+refused "a certificate of another CA" 1 'does not know the CA' kmip ping stranger
+refused "a revoked server" 1 'has been revoked' kmip ping crl
+refused "no client certificate" 2 'has no "certificate"' kmip ping bare --config "$SANDBOX/bare.conf"
+refused "no client key" 2 'cannot read the client key' kmip ping keyless
+kmip_tell one "certificate server-expired" >/dev/null
+refused "an expired server" 1 'has expired' kmip ping one
+kmip_tell one "certificate server" >/dev/null
+kmip_tell one "tls 1.1" >/dev/null
+refused "TLS 1.1" 1 'TLS 1\.2' kmip ping one
+kmip_tell one "tls 1.3" >/dev/null
+like "TLS 1.3" "$(quiet ping one)" 'TLS +TLSv1\.3'
+
+# --- the smallest server --------------------------------------------------------------------------
+kmip_tell one "profile nine" >/dev/null
+kmip_tell one "versions 1.4" >/dev/null
+kmip_tell one reset-stats >/dev/null
+like "ping, without Query" "$(quiet ping one)" 'the server answers no Query'
+id=$(quiet create one --algorithm AES --length 256 --name smallest)
+like "create" "$id" 'kyok-test$'
+is "locate" "$(quiet locate one --name smallest)" "$id"
+like "attributes" "$(quiet attributes one "$id")" 'State +Active'
+ok "get" kmip get one "$id" --out "$SANDBOX/smallest"
+ok "revoke" kmip revoke one "$id" --reason key-compromise
+like "state" "$(quiet attributes one "$id")" 'State +Compromised'
+ok "destroy" kmip destroy one "$id" --yes
+refused "register: not offered" 1 'not offered|OperationNotSupported' kmip register one "$SANDBOX/kek" --type symmetric-key
+kmip_tell one "profile full" >/dev/null
+kmip_tell one "versions 1.4 1.3 1.2 1.1 1.0" >/dev/null
+
+# --- lost answers ------------------------------------------------------------------------------------
+kmip_tell one "fault Create 1 close-after" >/dev/null
+like "a created key whose answer is lost is found" "$(kmip create one --algorithm AES --name lost 2>&1)" 'found by its name'
+is "and is the only one" "$(quiet locate one --name lost | wc -l)" 1
+kmip_tell one "fault Create 1 close-before" >/dev/null
+refused "one that was not made is not made again" 3 'look for the name "never"' kmip create one --algorithm AES --name never
+is "so there is none" "$(quiet locate one --name never | wc -l)" 0
+kmip_tell one "fault Create 1 silent" >/dev/null
+like "a key created by a server that went silent is found" "$(kmip create one --algorithm AES --name slow 2>&1)" 'found by its name'
+kmip_tell one "fault Get 2 silent" >/dev/null
+refused "a silent server" 3 'Get: the server did not answer in time' kmip get one kek --out "$SANDBOX/silent"
+kmip_tell one "fault none" >/dev/null
+
+# --- output --------------------------------------------------------------------------------------------
+refused "an existing file is not overwritten" any 'File exists' kmip get one kek --out "$SANDBOX/kek"
+exec 9>"$SANDBOX/by-descriptor"
+ok "to a descriptor" kmip get one kek --fd 9
+exec 9>&-
+is "the same key as digits" "$(quiet get one kek --hex)" "$(od -An -v -tx1 "$SANDBOX/by-descriptor" | tr -d ' \n')"
+like "EC pairs" "$(quiet create one --algorithm ECDSA --length 384 --name pair)" '^public '
+like "located by type" "$(quiet locate one --type private-key)" 'kyok-test'
+like "a limit is told" "$(kmip locate one --limit 1 2>&1)" 'there are more than 1'
+refused "destroying asks first" 1 'not confirmed' kmip destroy one kek
+refused "usage" 2 'KMIP knows no use' kmip create one --algorithm AES --usage dance
+
+done_testing
