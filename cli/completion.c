@@ -113,16 +113,27 @@ static void print_first_words(void)
     printf(" --version\" ;;\n");
 }
 
+static void add_name(json_t *names, const char *name)
+{
+    json_array_append_new(names, json_string(name));
+}
+
 static enum kyok_status print_names(struct cli *cli)
 {
     const struct kyok_config *config;
     KYOK_TRY(cli_config(cli, &config));
+    json_t *names = json_array();
     for (size_t i = 0; i < config->key_count; i++)
-        printf("%s\n", config->keys[i].name);
+        add_name(names, config->keys[i].name);
     for (size_t i = 0; i < config->token_count; i++)
-        printf("%s\n", config->tokens[i].name);
+        add_name(names, config->tokens[i].name);
     for (size_t i = 0; i < config->kmip_count; i++)
-        printf("%s\n", config->kmips[i].name);
+        add_name(names, config->kmips[i].name);
+    if (cli->json)
+        return cli_json(cli, json_pack("{s:o}", "names", names));
+    for (size_t i = 0; i < json_array_size(names); i++)
+        printf("%s\n", json_string_value(json_array_get(names, i)));
+    json_decref(names);
     return KYOK_OK;
 }
 
@@ -130,6 +141,8 @@ static enum kyok_status run_completion(struct cli *cli)
 {
     if (cli_option(cli, "--names") != NULL)
         return print_names(cli);
+    if (cli->json)
+        return cli_usage(cli, "the script is no JSON; --names is, with --json");
     fputs(script_head, stdout);
     CLI_EACH_VERB(verb)
     {

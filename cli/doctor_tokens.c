@@ -10,8 +10,10 @@
 
 /* --- modules ---------------------------------------------------------------------------------- */
 
-/* The module's answer, or NULL: each module is asked, and reported, once. */
-static const json_t *probe(struct doctor *doctor, const char *path, unsigned timeout_ms)
+/* The module's answer, or NULL: each module is asked, and reported, once. failure: how bad it is
+ * when it cannot be asked. */
+static const json_t *probe(struct doctor *doctor, const char *path, unsigned timeout_ms,
+                           enum doctor_level failure)
 {
     json_t *answer = json_object_get(doctor->probes, path);
     struct kyok_error err;
@@ -30,7 +32,7 @@ static const json_t *probe(struct doctor *doctor, const char *path, unsigned tim
         return answer;
     }
     kyok_remedy(&err, "check the path, the vendor's client software and its own configuration");
-    doctor_find_error(doctor, DOCTOR_BAD, "module", &err);
+    doctor_find_error(doctor, failure, "module", &err);
     json_object_set_new(doctor->probes, path, json_pack("{s:b}", "error", 1));
     return NULL;
 }
@@ -109,9 +111,10 @@ static void judge_token(struct doctor *doctor, struct group *group, const json_t
 }
 
 static size_t judge_module(struct doctor *doctor, struct group *group,
-                           const struct kyok_reference *reference, const char *path)
+                           const struct kyok_reference *reference, const char *path,
+                           enum doctor_level failure)
 {
-    const json_t *answer = probe(doctor, path, group->config->timeout_ms);
+    const json_t *answer = probe(doctor, path, group->config->timeout_ms, failure);
     const json_t *module = json_object_get(answer, "module");
     size_t index, found = 0;
     json_t *token;
@@ -132,14 +135,14 @@ static size_t judge_modules(struct doctor *doctor, struct group *group,
     size_t index, found = 0;
     json_t *module;
     if (reference->module_path != NULL)
-        return judge_module(doctor, group, reference, reference->module_path);
+        return judge_module(doctor, group, reference, reference->module_path, DOCTOR_BAD);
     if (group->config->module != NULL)
-        return judge_module(doctor, group, reference, group->config->module);
+        return judge_module(doctor, group, reference, group->config->module, DOCTOR_BAD);
     json_t *modules = cli_known_modules(false);
     json_array_foreach(modules, index, module)
     {
         found += judge_module(doctor, group, reference,
-                              json_string_value(json_object_get(module, "path")));
+                              json_string_value(json_object_get(module, "path")), DOCTOR_NOTE);
     }
     json_decref(modules);
     return found;

@@ -133,7 +133,8 @@ static const char page_tail[] =
 
 static enum kyok_status run_manual(struct cli *cli)
 {
-    (void)cli;
+    if (cli->json)
+        return cli_usage(cli, "the page is no JSON; \"kyok --help --json\" has the tables");
     fputs(page_head, stdout);
     print_flags(cli_common_options, cli_common_option_count);
     printf(".Sh COMMANDS\n");

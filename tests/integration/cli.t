@@ -204,6 +204,8 @@ like "and their second words" "$(offers key g)" '^generate '
 like "and options" "$(offers key generate --t)" '^--type '
 is "and choices" "$(offers key generate www --type ec)" "ec-p256 ec-p384 ec-p521 "
 is "and names from kyok.conf" "$(offers key show w)" "www "
+is "the names in JSON" "$($KYOK completion --names --json | json 'join " ", @{$j->{names}}')" "www hsm away"
+refused "a script is no JSON" 2 'no JSON' "$KYOK" completion --json
 is "and files" "$(cd "$SANDBOX" && offers doctor --certificate ww)" "www.pem "
 
 # --- doctor ----------------------------------------------------------------------------------------------
