@@ -794,7 +794,8 @@
 /* clang-format on */
 
 #define KYOK_KMIP_CONSTANT_(constant, value, name) KYOK_KMIP_##constant = value,
-#define KYOK_KMIP_ENUM_(list, type, tag) enum kyok_kmip_##type { KYOK_KMIP_##list(KYOK_KMIP_CONSTANT_) };
+#define KYOK_KMIP_ENUM_(list, type, tag)                                                           \
+    enum kyok_kmip_##type{KYOK_KMIP_##list(KYOK_KMIP_CONSTANT_)};
 KYOK_KMIP_ENUMERATIONS(KYOK_KMIP_ENUM_)
 KYOK_KMIP_MASKS(KYOK_KMIP_ENUM_)
 #undef KYOK_KMIP_ENUM_
@@ -804,7 +805,8 @@ KYOK_KMIP_MASKS(KYOK_KMIP_ENUM_)
 const char *kyok_kmip_enum_name(uint32_t tag, uint32_t value);
 /* The value of a name (as above, or 0x and eight digits), 0 and false when there is none. */
 bool kyok_kmip_enum_by_name(uint32_t tag, const char *name, uint32_t *value);
-/* Bit of a mask, lowest first, by name: "Encrypt" for (KYOK_KMIP_TAG_CRYPTOGRAPHIC_USAGE_MASK, 4). */
+/* Bit of a mask, lowest first, by name: "Encrypt" for (KYOK_KMIP_TAG_CRYPTOGRAPHIC_USAGE_MASK, 4).
+ */
 const char *kyok_kmip_mask_name(uint32_t tag, uint32_t bit);
 bool kyok_kmip_mask_by_name(uint32_t tag, const char *name, uint32_t *bit);
 

@@ -66,7 +66,8 @@ static enum kyok_status read_credential_value(struct kyok_kmip_reading *reading,
     struct kyok_kmip_credential *credential = target;
 
     if (has_credential_fields(credential))
-        return kyok_kmip_read_structure(reading, reader, item, &credential_value_shape, credential);
+        return kyok_kmip_read_structure_inline(reading, reader, item, &credential_value_shape,
+                                               credential);
     return kyok_kmip_read_content(reading, reader, item, &credential->raw);
 }
 
@@ -248,7 +249,7 @@ static enum kyok_status read_request_payload(struct kyok_kmip_reading *reading,
 
     if (shapes == NULL)
         return kyok_kmip_read_content(reading, reader, item, &request->raw);
-    return kyok_kmip_read_structure(reading, reader, item, shapes->request, target);
+    return kyok_kmip_read_structure_inline(reading, reader, item, shapes->request, target);
 }
 
 static enum kyok_status read_response_payload(struct kyok_kmip_reading *reading,
@@ -262,7 +263,7 @@ static enum kyok_status read_response_payload(struct kyok_kmip_reading *reading,
     if (shapes == NULL || response->status != KYOK_KMIP_RESULT_STATUS_SUCCESS)
         return kyok_kmip_read_content(reading, reader, item, &response->raw);
     response->has_payload = true;
-    return kyok_kmip_read_structure(reading, reader, item, shapes->response, target);
+    return kyok_kmip_read_structure_inline(reading, reader, item, shapes->response, target);
 }
 
 static bool request_payload_present(const void *source)
@@ -375,7 +376,7 @@ static enum kyok_status read_message(struct kyok_kmip_reading *reading, struct k
     KYOK_TRY(kyok_kmip_next(reading, &reader, &after, &more));
     if (more)
         return kyok_kmip_malformed(reading, after.value.data, tag, "something follows it");
-    return kyok_kmip_read_structure(reading, &reader, &item, shape, target);
+    return kyok_kmip_read_structure_inline(reading, &reader, &item, shape, target);
 }
 
 static enum kyok_status check_batch(struct kyok_kmip_reading *reading, struct kyok_bytes message,

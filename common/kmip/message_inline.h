@@ -38,6 +38,20 @@ static const uint8_t kyok_kmip_kind_types[] = {
     [KYOK_KMIP_KIND_SPECIAL] = 0,
 };
 
+KYOK_KMIP_INLINE enum kyok_status kyok_kmip_read_structure_inline(
+    struct kyok_kmip_reading *reading, const struct kyok_ttlv_reader *reader,
+    const struct kyok_ttlv_item *item, const struct kyok_kmip_shape *shape, void *target)
+{
+    struct kyok_ttlv_reader inner = {{item->value.data, item->value.data + item->value.size},
+                                     reader->depth + 1};
+
+    if (item->type != KYOK_TTLV_STRUCTURE || reader->depth >= KYOK_TTLV_DEPTH_MAX)
+        return kyok_kmip_enter(reading, reader, item, &inner); /* says which */
+    if (shape->read != NULL)
+        return shape->read(reading, &inner, item->tag, target);
+    return kyok_kmip_read_fields(reading, &inner, item->tag, shape, target);
+}
+
 KYOK_KMIP_INLINE enum kyok_status kyok_kmip_read_value(struct kyok_kmip_reading *reading,
                                                        const struct kyok_ttlv_reader *reader,
                                                        const struct kyok_ttlv_item *item,
@@ -78,7 +92,7 @@ KYOK_KMIP_INLINE enum kyok_status kyok_kmip_read_value(struct kyok_kmip_reading 
     case KYOK_KMIP_KIND_CONTENT:
         return kyok_kmip_read_content(reading, reader, item, target);
     case KYOK_KMIP_KIND_STRUCT:
-        return kyok_kmip_read_structure(reading, reader, item, field->shape, target);
+        return kyok_kmip_read_structure_inline(reading, reader, item, field->shape, target);
     case KYOK_KMIP_KIND_POINTER:
         return kyok_kmip_read_pointer(reading, reader, item, field->shape, target);
     case KYOK_KMIP_KIND_SPECIAL:
@@ -87,19 +101,21 @@ KYOK_KMIP_INLINE enum kyok_status kyok_kmip_read_value(struct kyok_kmip_reading 
     return KYOK_FAULT;
 }
 
-/* The rows that are forms of one field, as bits. */
+/* The rows that are forms of one field, as bits: they share its member. A loop without early end,
+ * so that it is a constant where the table is one. */
 KYOK_KMIP_INLINE uint32_t kyok_kmip_forms(const struct kyok_kmip_field *fields, unsigned count,
                                           unsigned index)
 {
-    unsigned first = index, last = index;
+    uint32_t forms = UINT32_C(1) << index;
 
     if (!(fields[index].need & (KYOK_KMIP_OR | KYOK_KMIP_FORMS)))
-        return UINT32_C(1) << index;
-    while (fields[first].need & KYOK_KMIP_OR)
-        first--;
-    while (last + 1 < count && fields[last + 1].need & KYOK_KMIP_OR)
-        last++;
-    return (uint32_t)((UINT64_C(2) << last) - (UINT64_C(1) << first));
+        return forms;
+    KYOK_KMIP_UNROLL
+    for (unsigned i = 0; i < count; i++)
+        if (fields[i].need & (KYOK_KMIP_OR | KYOK_KMIP_FORMS) &&
+            fields[i].offset == fields[index].offset)
+            forms |= UINT32_C(1) << i;
+    return forms;
 }
 
 KYOK_KMIP_INLINE enum kyok_status kyok_kmip_check_required(struct kyok_kmip_reading *reading,
@@ -110,8 +126,7 @@ KYOK_KMIP_INLINE enum kyok_status kyok_kmip_check_required(struct kyok_kmip_read
 {
     KYOK_KMIP_UNROLL
     for (unsigned i = 0; i < count; i++)
-        if (fields[i].need & KYOK_KMIP_REQUIRED && !(seen >> i & 1) &&
-            !(seen & kyok_kmip_forms(fields, count, i)))
+        if (fields[i].need & KYOK_KMIP_REQUIRED && !(seen & kyok_kmip_forms(fields, count, i)))
             return kyok_kmip_missing(reading, reader, tag, &fields[i]);
     return KYOK_OK;
 }

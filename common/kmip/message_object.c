@@ -129,7 +129,7 @@ static enum kyok_status read_key_value(struct kyok_kmip_reading *reading,
 
     block_of(value)->has_value = true;
     if (item->type == KYOK_TTLV_STRUCTURE)
-        return kyok_kmip_read_structure(reading, reader, item, &key_value_shape, value);
+        return kyok_kmip_read_structure_inline(reading, reader, item, &key_value_shape, value);
     KYOK_TRY(kyok_kmip_expect(reading, item, KYOK_TTLV_BYTE_STRING));
     value->wrapped = item->value;
     return KYOK_OK;
@@ -243,7 +243,7 @@ static enum kyok_status read_object(struct kyok_kmip_reading *reading,
     object->type = kind->type;
     if (kind->shape == NULL)
         return kyok_kmip_read_content(reading, reader, item, &object->raw);
-    return kyok_kmip_read_structure(reading, reader, item, kind->shape, object);
+    return kyok_kmip_read_structure_inline(reading, reader, item, kind->shape, object);
 }
 
 static bool object_present(const void *source)

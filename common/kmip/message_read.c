@@ -92,12 +92,7 @@ enum kyok_status kyok_kmip_read_structure(struct kyok_kmip_reading *reading,
                                           const struct kyok_ttlv_item *item,
                                           const struct kyok_kmip_shape *shape, void *target)
 {
-    struct kyok_ttlv_reader inner = {{item->value.data, item->value.data + item->value.size},
-                                     reader->depth + 1};
-
-    if (item->type != KYOK_TTLV_STRUCTURE || reader->depth >= KYOK_TTLV_DEPTH_MAX)
-        return kyok_kmip_enter(reading, reader, item, &inner); /* says which */
-    return kyok_kmip_read_fields(reading, &inner, item->tag, shape, target);
+    return kyok_kmip_read_structure_inline(reading, reader, item, shape, target);
 }
 
 enum kyok_status kyok_kmip_read_pointer(struct kyok_kmip_reading *reading,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every tag of KMIP 1.0 to 2.1 (2.1 specification, section 11.60 and the tables before it), once:
- * the constants, the names that messages and dumps print, and the tests' XML all come from this list.
+ * Every tag of KMIP 1.0 to 2.1 (2.1 specification, Tag Enumeration), once:
+ * the constants, the names that messages and dumps print, and the tests' XML all come from this
+ * list.
  */
 #ifndef KYOK_KMIP_TAGS_H
 #define KYOK_KMIP_TAGS_H
@@ -390,7 +391,7 @@ enum kyok_kmip_tag {
 #undef KYOK_KMIP_TAG_
 };
 
-/* Vendors' own tags (section 11.60): 0x540000 to 0x54FFFF. */
+/* Vendors' own tags: 0x540000 to 0x54FFFF. */
 #define KYOK_KMIP_TAG_EXTENSION_FIRST 0x540000
 #define KYOK_KMIP_TAG_EXTENSION_LAST 0x54FFFF
 

@@ -139,6 +139,19 @@ static inline void kyok_ttlv_put_small(struct kyok_ttlv_writer *writer, uint32_t
     kyok_ttlv_store64(at + 8, (uint64_t)value << 32);
 }
 
+/* Identifiers and keys are short: words, then bytes, cost less than a call. */
+static inline void kyok_ttlv_copy(uint8_t *to, const uint8_t *from, size_t size)
+{
+    if (size > 64) {
+        memcpy(to, from, size);
+        return;
+    }
+    for (; size >= 8; size -= 8, to += 8, from += 8)
+        memcpy(to, from, 8);
+    for (; size > 0; size--)
+        *to++ = *from++;
+}
+
 static inline void kyok_ttlv_put_string(struct kyok_ttlv_writer *writer, uint32_t tag,
                                         enum kyok_ttlv_type type, struct kyok_bytes value)
 {
@@ -155,7 +168,7 @@ static inline void kyok_ttlv_put_string(struct kyok_ttlv_writer *writer, uint32_
         return;
     at += KYOK_TTLV_HEADER_SIZE;
     kyok_ttlv_store64(at + padded - 8, 0); /* the padding, and what the value covers again */
-    memcpy(at, value.data, value.size);
+    kyok_ttlv_copy(at, value.data, value.size);
 }
 
 static inline void kyok_ttlv_begin_inline(struct kyok_ttlv_writer *writer, uint32_t tag)

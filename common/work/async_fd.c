@@ -95,12 +95,13 @@ static void context_freed(ASYNC_WAIT_CTX *context, const void *key, int fd, void
     give_back(entry);
 }
 
-struct kyok_async_fd *kyok_async_fd_of(struct kyok_work *work, ASYNC_WAIT_CTX *context)
+struct kyok_async_fd *kyok_async_fd_of(struct kyok_work *work, ASYNC_WAIT_CTX *context, bool *fresh)
 {
     struct kyok_async_fd *entry;
     void *data = NULL;
     int fd;
 
+    *fresh = false;
     if (context == NULL)
         return NULL;
     if (ASYNC_WAIT_CTX_get_fd(context, &context_key, &fd, &data)) {
@@ -112,10 +113,18 @@ struct kyok_async_fd *kyok_async_fd_of(struct kyok_work *work, ASYNC_WAIT_CTX *c
     entry = take(work);
     if (entry == NULL)
         return NULL;
-    if (ASYNC_WAIT_CTX_set_wait_fd(context, &context_key, entry->fd, entry, context_freed))
+    *fresh = ASYNC_WAIT_CTX_set_wait_fd(context, &context_key, entry->fd, entry, context_freed);
+    if (*fresh)
         return entry;
     give_back(entry);
     return NULL;
+}
+
+void kyok_async_fd_withdraw(ASYNC_WAIT_CTX *context, struct kyok_async_fd *entry)
+{
+    ASYNC_WAIT_CTX_clear_fd(context, &context_key);
+    kyok_async_fd_disarm(entry);
+    give_back(entry);
 }
 
 static void set_timer(const struct kyok_async_fd *entry, int flags, struct timespec when)

@@ -123,7 +123,10 @@ enum kyok_status kyok_wait_in_async_job(ASYNC_JOB *async, struct kyok_job *job,
 enum kyok_status kyok_wait_blocking(struct kyok_job *job, struct kyok_error *err);
 
 /* async_fd.c: descriptors of wait contexts */
-struct kyok_async_fd *kyok_async_fd_of(struct kyok_work *work, ASYNC_WAIT_CTX *context);
+/* *fresh: the context had none before. Such a one must not stay where no pause tells the host. */
+struct kyok_async_fd *kyok_async_fd_of(struct kyok_work *work, ASYNC_WAIT_CTX *context,
+                                       bool *fresh);
+void kyok_async_fd_withdraw(ASYNC_WAIT_CTX *context, struct kyok_async_fd *fd);
 void kyok_async_fd_arm(struct kyok_async_fd *fd, struct kyok_job *job);
 void kyok_async_fd_fire(struct kyok_async_fd *fd);
 void kyok_async_fd_disarm(struct kyok_async_fd *fd);

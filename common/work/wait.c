@@ -36,23 +36,30 @@ enum kyok_status kyok_wait_in_fiber(const struct kyok_wait_hook *hook, struct ky
     return kyok_lane_leave(job->lane, job, result, err);
 }
 
-static void pause_until_finished(struct kyok_job *job, struct kyok_async_fd *fd)
+/* True when the host has been told to wait. */
+static bool pause_until_finished(struct kyok_job *job, struct kyok_async_fd *fd)
 {
+    bool paused = false;
     unsigned pauses;
 
     for (pauses = 0; !kyok_lane_finished(job->lane, job); pauses++) {
         if (kyok_deadline_passed(job->deadline))
-            return;
+            return paused;
         if (pauses >= PAUSES_IN_VAIN || ASYNC_pause_job() == 0)
             kyok_async_fd_poll(fd, job->deadline);
+        else
+            paused = true;
     }
+    return paused;
 }
 
 enum kyok_status kyok_wait_in_async_job(ASYNC_JOB *async, struct kyok_job *job,
                                         struct kyok_error *err)
 {
     struct kyok_work *work = job->lane->work;
-    struct kyok_async_fd *fd = kyok_async_fd_of(work, ASYNC_get_wait_ctx(async));
+    ASYNC_WAIT_CTX *context = ASYNC_get_wait_ctx(async);
+    bool fresh, paused = false;
+    struct kyok_async_fd *fd = kyok_async_fd_of(work, context, &fresh);
     struct kyok_error_queue *errors;
     int saved_errno = errno;
     enum kyok_status status;
@@ -66,12 +73,17 @@ enum kyok_status kyok_wait_in_async_job(ASYNC_JOB *async, struct kyok_job *job,
     if (status == KYOK_OK) {
         errors = kyok_error_queue_take();
         atomic_fetch_add(&work->suspended, 1);
-        pause_until_finished(job, fd);
+        paused = pause_until_finished(job, fd);
         atomic_fetch_sub(&work->suspended, 1);
         kyok_error_queue_put_back(errors);
         status = kyok_lane_leave(job->lane, job, KYOK_WAIT_TIMEOUT, err);
     }
-    kyok_async_fd_disarm(fd);
+    /* haproxy 2.6 aborts at closing when the context holds a descriptor that it never waited for.
+     */
+    if (fresh && !paused)
+        kyok_async_fd_withdraw(context, fd);
+    else
+        kyok_async_fd_disarm(fd);
     errno = saved_errno;
     return status;
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The KMIP codec beside PyKMIP's, in one run, alternating: a Get response of 280 bytes decoded, a
- * Get request and that response encoded. Prints medians and their ratios; asserts nothing.
- *   kmip_codec_bench [ROUNDS]
+ * Get request and that response encoded. Prints medians (of CPU time) and their ratios; asserts
+ * nothing. kmip_codec_bench [ROUNDS]
  */
 #include "common/kmip/message.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define ROUNDS_MAX 31
 
@@ -78,6 +79,14 @@ static const struct {
                       {"Get request encoded", encode_request},
                       {"Get response encoded", encode_response}};
 
+/* Of this process alone: nothing here waits, and other programs' turns do not count. */
+static int64_t cpu_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 /* Calls per second over about a tenth of a second. */
 static double rate(int which, const uint8_t *message, size_t size)
 {
@@ -87,12 +96,12 @@ static double rate(int which, const uint8_t *message, size_t size)
 
     memcpy(data, message, size);
     size_t room = which == DECODE_RESPONSE ? size : sizeof(data);
-    int64_t start = kyok_now_ns(), now = start;
+    int64_t start = cpu_ns(), now = start;
     while (now - start < 100000000) {
         for (int i = 0; i < 1000; i++)
             sink = sink + what[which].run(data, room);
         calls += 1000;
-        now = kyok_now_ns();
+        now = cpu_ns();
     }
     return (double)calls * 1e9 / (double)(now - start);
 }

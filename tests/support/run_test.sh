@@ -5,7 +5,7 @@
 set -u
 test=$1
 shift
-limit=${KYOK_TEST_SECONDS:-600}
+limit=${KYOK_TEST_SECONDS:-900}
 [ -z "${KYOK_LONG:-}" ] || limit=$((limit * 6))
 BUILD=$(realpath -m "${BUILD:-build}")
 export BUILD CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C
