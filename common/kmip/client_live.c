@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* --- the section's copy ---------------------------------------------------------------------- */
@@ -81,7 +82,7 @@ static void live_init(struct kyok_kmip_live *live, const struct kyok_kmip_config
     live->generation = kyok_process_generation();
     live->endpoint_count = config->server_count;
     for (size_t i = 0; i < KYOK_KMIP_MAX_DESCRIPTORS; i++)
-        atomic_init(&live->descriptors[i], -1);
+        atomic_init(&live->descriptors[i].fd, -1);
 }
 
 static void live_free(struct kyok_kmip_live *live)
@@ -173,8 +174,11 @@ enum kyok_status kyok_kmip_live_find(const struct kyok_kmip_config *config,
 void kyok_kmip_live_abandon(struct kyok_kmip_live *live)
 {
     for (size_t i = 0; i < KYOK_KMIP_MAX_DESCRIPTORS; i++) {
-        int fd = atomic_exchange(&live->descriptors[i], -1);
-        if (fd >= 0)
+        struct kyok_kmip_descriptor *descriptor = &live->descriptors[i];
+        int fd = atomic_exchange(&descriptor->fd, -1);
+        struct stat status;
+        if (fd >= 0 && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) &&
+            status.st_ino == descriptor->inode)
             close(fd);
     }
 }

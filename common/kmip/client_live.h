@@ -27,6 +27,13 @@
 
 struct kyok_kmip_endpoint;
 
+/* A socket of this process. The inode tells it from whatever a forked child may have opened under
+ * the same number since, after closing all that it inherited as daemons do. */
+struct kyok_kmip_descriptor {
+    atomic_int fd; /* -1: free; -2: being filled */
+    ino_t inode;
+};
+
 /* A connection belongs to one thread while leased. */
 struct kyok_kmip_connection {
     struct kyok_kmip_endpoint *endpoint;
@@ -74,7 +81,7 @@ struct kyok_kmip_live {
     struct kyok_tls *tls;
     bool making_tls;
     int64_t files_checked_ns;
-    atomic_int descriptors[KYOK_KMIP_MAX_DESCRIPTORS];
+    struct kyok_kmip_descriptor descriptors[KYOK_KMIP_MAX_DESCRIPTORS];
     size_t endpoint_count;
     struct kyok_kmip_endpoint endpoints[];
 };

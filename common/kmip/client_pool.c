@@ -4,13 +4,20 @@
 #include "common/kmip/client_live.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
+/* Taken first and published last, so that a child never sees a number without its inode. */
 static int note_descriptor(struct kyok_kmip_live *live, int fd)
 {
-    for (int i = 0; i < KYOK_KMIP_MAX_DESCRIPTORS; i++) {
+    struct stat status;
+
+    for (int i = 0; fstat(fd, &status) == 0 && i < KYOK_KMIP_MAX_DESCRIPTORS; i++) {
         int expected = -1;
-        if (atomic_compare_exchange_strong(&live->descriptors[i], &expected, fd))
+        if (atomic_compare_exchange_strong(&live->descriptors[i].fd, &expected, -2)) {
+            live->descriptors[i].inode = status.st_ino;
+            atomic_store(&live->descriptors[i].fd, fd);
             return i;
+        }
     }
     return -1;
 }
@@ -48,7 +55,7 @@ void kyok_kmip_pool_drop(struct kyok_kmip_connection *connection)
     struct kyok_kmip_endpoint *endpoint = connection->endpoint;
 
     if (connection->slot >= 0)
-        atomic_store(&endpoint->live->descriptors[connection->slot], -1);
+        atomic_store(&endpoint->live->descriptors[connection->slot].fd, -1);
     kyok_tls_stream_close(connection->stream);
     atomic_fetch_sub(&endpoint->connections, 1);
     free(connection);

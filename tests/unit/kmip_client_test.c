@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -681,6 +682,25 @@ static int child_gets(struct group *group, unsigned inherited)
     return (unsigned)open_descriptors() <= inherited ? 0 : 2; /* the parent's sockets are closed */
 }
 
+/* As a daemon that closes all it inherited and opens files of its own under the same numbers. */
+static int daemon_gets(struct group *group)
+{
+    struct kyok_error err;
+    struct stat status;
+
+    for (int fd = 3; fd < 256; fd++)
+        close(fd);
+    for (int fd = 3; fd < 64; fd++)
+        if (open("/dev/null", O_RDONLY) != fd)
+            return 3;
+    if (get(group, "k", &err) != KYOK_OK)
+        return 4;
+    for (int fd = 3; fd < 64; fd++)
+        if (fstat(fd, &status) != 0)
+            return 5; /* a file of the daemon's was taken for the parent's socket */
+    return 0;
+}
+
 static void forked_children(void **state)
 {
     struct group group;
@@ -699,7 +719,7 @@ static void forked_children(void **state)
         pid_t pid = fork();
         if (pid == 0) {
             alarm(10);
-            _exit(child_gets(&group, inherited + THREADS));
+            _exit(i % 4 == 0 ? daemon_gets(&group) : child_gets(&group, inherited + THREADS));
         }
         assert_int_equal(waitpid(pid, &result, 0), pid);
         assert_true(WIFEXITED(result));
