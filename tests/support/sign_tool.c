@@ -9,11 +9,13 @@
  *
  * KEY: a PEM file or a URI. run prints "ok=N failed=N max_ms=N" and the first error; fork prints
  * "forks=N hung=N failed=N"; ask answers each line with "ok MS" or "failed MS TEXT". Signatures are
- * verified by the default provider with the exported public half.
+ * verified by the default provider with the exported public half. SIGN_TOOL_PSS in the environment
+ * makes RSA signatures PSS.
  */
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/store.h>
 #include <openssl/x509.h>
 
@@ -117,13 +119,21 @@ static void load_key(const char *name)
 /* --- one signature
  * --------------------------------------------------------------------------------- */
 
+static bool set_padding(EVP_PKEY_CTX *context)
+{
+    if (getenv("SIGN_TOOL_PSS") == NULL || !EVP_PKEY_is_a(tool.key, "RSA"))
+        return true;
+    return EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PSS_PADDING) > 0;
+}
+
 static bool sign(unsigned char *signature, size_t *size, const unsigned char *message,
                  size_t length)
 {
     EVP_MD_CTX *context = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *inner = NULL; /* belongs to context */
     bool good =
-        EVP_DigestSignInit_ex(context, NULL, tool.digest, NULL, NULL, tool.key, NULL) == 1 &&
-        EVP_DigestSign(context, signature, size, message, length) == 1;
+        EVP_DigestSignInit_ex(context, &inner, tool.digest, NULL, NULL, tool.key, NULL) == 1 &&
+        set_padding(inner) && EVP_DigestSign(context, signature, size, message, length) == 1;
     EVP_MD_CTX_free(context);
     return good;
 }
@@ -132,8 +142,10 @@ static bool verify(const unsigned char *signature, size_t size, const unsigned c
                    size_t length)
 {
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool good = EVP_DigestVerifyInit_ex(context, NULL, tool.digest, NULL, NULL, tool.public_key,
+    EVP_PKEY_CTX *inner = NULL;
+    bool good = EVP_DigestVerifyInit_ex(context, &inner, tool.digest, NULL, NULL, tool.public_key,
                                         NULL) == 1 &&
+                set_padding(inner) &&
                 EVP_DigestVerify(context, signature, size, message, length) == 1;
     EVP_MD_CTX_free(context);
     return good;
