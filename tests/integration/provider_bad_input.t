@@ -62,7 +62,7 @@ refused 'a very long URI' any 'kyok' load bad.pem
 printf -- '-----BEGIN %s-----\nAAAA\n-----END %s-----\n' "$URI" "$URI" >bad.pem
 refused 'no DER' any 'kyok' load bad.pem
 printf -- '-----BEGIN %s-----\n!!!!\n-----END %s-----\n' "$URI" "$URI" >bad.pem
-refused 'no base64' any '[Bb]ad base64|PEM|not read|kyok' load bad.pem
+refused 'no base64' any '[Bb]ad base64|PEM|not read|unsupported|kyok' load bad.pem
 printf -- '-----BEGIN %s-----\nMEAaGVBL\n' "$URI" >bad.pem
 refused 'no end' any '.' load bad.pem
 head -c 5000 /dev/urandom >noise
@@ -89,7 +89,7 @@ if [ "$(id -u)" = 0 ]; then
     chown 12345 bad.pem
     refused "not out of another user's file" any 'pin-source|data' load bad.pem
 else
-    skip 'not root'
+    skip 'needs root: a file of another user'
 fi
 pem "$URI" "$FIRST" 'pkcs11:token=test;object=ec256'
 ok 'but a reference that only selects may come out of a pipe' sh -c 'cat bad.pem | openssl pkey -noout'

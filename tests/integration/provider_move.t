@@ -79,7 +79,7 @@ if [ -n "$peer" ]; then
     sed -i "s|module = .*kyok.so|module = $peer|" moved.cnf
     ok 'moving back: pkcs11-provider reads the file that kyok wrote' sign ec.pem
 else
-    skip 'pkcs11-provider is not installed'
+    skip 'pkcs11-provider is not installed here'
 fi
 
 # --- the manual names every parameter
