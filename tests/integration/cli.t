@@ -392,6 +392,15 @@ refused "--test needs a PIN source" 2 'needs --pin-source' "$KYOK" setup --modul
 result=$($KYOK setup --module "$module" --token web --config "$new" --pin-source "file:$pin" --test --json)
 like "what was tried" "$(json 'join " ", @{$j->{groups}[0]{mechanisms}}' <<<"$result")" 'rsa-oaep-sha1'
 ok "with both again" "$KYOK" setup --module "$module" --config "$new" --pin-source "file:$pin"
+if [ -e "$MODULES/kyok.so" ]; then
+    $KYOK setup --module "$module" --token web --config "$new" --pin-source "file:$pin" --json |
+        json '$j->{openssl}' >"$SANDBOX/setup.cnf"
+    like "the lines for openssl.cnf work" "$(OPENSSL_CONF=$SANDBOX/setup.cnf KYOK_CONF=$new \
+        openssl pkey -in "$pem" -pubout 2>&1)" 'BEGIN PUBLIC KEY'
+    ok "with both once more" "$KYOK" setup --module "$module" --config "$new" --pin-source "file:$pin"
+else
+    skip "the provider is not built" 2
+fi
 refused "a file of someone else is kept" 1 "not \"kyok setup\"'s" "$KYOK" setup --module "$module" --config "$only"
 refused "a wrong PIN source" 2 'no PIN source' "$KYOK" setup --module "$module" --config "$new" --pin-source pin
 refused "no token" 1 'no token was found' "$KYOK" setup --module "$module" --token nobody --config "$new"
