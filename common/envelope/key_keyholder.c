@@ -152,6 +152,36 @@ static enum kyok_status check_active(struct kyok_context *context, const char *k
                      kyok_key_state_name(version->state));
 }
 
+/* The host encrypts to the public half; whether the token can decrypt that is found out now, not
+ * when the secret is needed. One that may not (another identity opens) or is away is no reason to
+ * refuse. */
+static enum kyok_status try_to_open(struct kyok_key *key, struct kyok_bytes wrapped,
+                                    const char *kid, struct kyok_error *err)
+{
+    struct kyok_cipher_request request = {.scheme = KYOK_CIPHER_RSA_OAEP,
+                                          .input = wrapped,
+                                          .hash = KYOK_HASH_SHA256,
+                                          .mgf1_hash = KYOK_HASH_SHA256};
+    KYOK_AUTO_SECRET struct kyok_secret *cek = NULL;
+    struct kyok_error why;
+
+    switch (kyok_key_decrypt(key, &request, &cek, &why)) {
+    case KYOK_OK:
+    case KYOK_REFUSED:
+    case KYOK_PIN:
+    case KYOK_UNREACHABLE:
+    case KYOK_TIMEOUT:
+        return KYOK_OK;
+    default:
+        break;
+    }
+    kyok_fail(err, KYOK_UNSUPPORTED, kid,
+              "its custodian cannot open what is sealed to this RSA key");
+    if (why.reason[0] != '\0')
+        kyok_because(err, "%s", why.reason);
+    return kyok_remedy(err, "seal to an AES key there, or to another custodian");
+}
+
 static enum kyok_status wrap_rsa(struct kyok_key *key, struct kyok_bytes cek,
                                  struct kyok_jwe_recipient *recipient, struct kyok_buffer *wrapped,
                                  struct kyok_error *err)
@@ -162,8 +192,9 @@ static enum kyok_status wrap_rsa(struct kyok_key *key, struct kyok_bytes cek,
         return kyok_fail(err, KYOK_NOT_FOUND, recipient->kid,
                          "the custodian gives no public half for this RSA key");
     recipient->algorithm = KYOK_ENVELOPE_RSA_OAEP_256;
-    return kyok_rsa_oaep_seal(kyok_bytes(info->public_key, info->public_key_size), cek, wrapped,
-                              err);
+    KYOK_TRY(
+        kyok_rsa_oaep_seal(kyok_bytes(info->public_key, info->public_key_size), cek, wrapped, err));
+    return try_to_open(key, kyok_buffer_bytes(wrapped), recipient->kid, err);
 }
 
 static enum kyok_status wrap_with_key(struct kyok_key *key, enum kyok_envelope_algorithm algorithm,

@@ -272,6 +272,8 @@ static enum kyok_status change_state(const struct kyok_life *life, struct kyok_k
         return kyok_fail(err, KYOK_REFUSED, version->name.label,
                          "a key that is %s cannot become %s", kyok_key_state_name(version->state),
                          kyok_key_state_name(state));
+    if (record->serial == 0) /* a token that keeps no records says so before anything changes */
+        KYOK_TRY(kyok_life_write(life, record, err));
     status = apply_usage(life, version, state, err);
     if (status == KYOK_OK) {
         version->state = state;

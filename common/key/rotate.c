@@ -204,6 +204,8 @@ static enum kyok_status rotate(const struct kyok_life *life, struct kyok_key_rec
 {
     const struct kyok_key_version *newest;
 
+    /* A token that keeps no records, any more, says so before anything is made. */
+    KYOK_TRY(kyok_life_write(life, record, err));
     if (!is_unfinished(record))
         KYOK_TRY(add_version(life, record, err));
     newest = kyok_key_record_current(record);

@@ -896,7 +896,32 @@ ON_SESSION(C_SetOperationState,
            (session, state, size, encryption_key, authentication_key))
 BARE(C_Logout)
 BARE(C_FindObjectsFinal)
-BEGINS(C_EncryptInit, CKF_ENCRYPT)
+/* As AWS CloudHSM and others: the IV's buffer must come zeroed, and the HSM fills it. */
+static CK_RV own_iv(CK_MECHANISM *mechanism)
+{
+    CK_GCM_PARAMS *gcm = mechanism->pParameter;
+
+    for (CK_ULONG i = 0; i < gcm->ulIvLen; i++)
+        if (gcm->pIv[i] != 0)
+            return CKR_MECHANISM_PARAM_INVALID;
+    if (getrandom(gcm->pIv, gcm->ulIvLen, 0) != (ssize_t)gcm->ulIvLen)
+        return CKR_GENERAL_ERROR;
+    return CKR_OK;
+}
+
+static CK_RV faulty_C_EncryptInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
+                                  CK_OBJECT_HANDLE key)
+{
+    struct call call;
+    if (enter_key(&call, FAULTY_C_EncryptInit, &session, mechanism, CKF_ENCRYPT, &key)) {
+        if (mechanism != NULL && mechanism->mechanism == CKM_AES_GCM && lies(FAULTY_LIE_OWN_IV))
+            call.rv = own_iv(mechanism);
+        if (call.rv == CKR_OK)
+            call.rv = module.real->C_EncryptInit(session, mechanism, key);
+    }
+    return leave(&call);
+}
+
 IN_OUT(C_Encrypt)
 IN_OUT(C_EncryptUpdate)
 OUT(C_EncryptFinal)

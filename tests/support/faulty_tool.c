@@ -370,6 +370,7 @@ static const struct {
     {"object-count", FAULTY_LIE_OBJECT_COUNT},
     {"mechanism-count", FAULTY_LIE_MECHANISM_COUNT},
     {"decrypted-length", FAULTY_LIE_DECRYPTED_LENGTH},
+    {"own-iv", FAULTY_LIE_OWN_IV},
 };
 
 static int lie(struct arguments *a)
