@@ -450,7 +450,7 @@ static enum kyok_status write_message(struct kyok_ttlv_writer *writer, uint32_t 
         return kyok_fail(err, KYOK_UNSUPPORTED, NULL, "KMIP %ld.%ld is not a version kyok writes",
                          (long)version.major, (long)version.minor);
     KYOK_TRY(kyok_kmip_write_structure(&writing, tag, shape, source));
-    if (writer->broken)
+    if (writer->broken || writer->size > KYOK_TTLV_SIZE_MAX)
         return kyok_fail(err, KYOK_INVALID, NULL, "a %s would be larger than %zu bytes",
                          kyok_kmip_tag_name(tag), KYOK_TTLV_SIZE_MAX);
     return KYOK_OK;

@@ -292,6 +292,17 @@ KYOK_KMIP_INLINE bool kyok_kmip_in_version(const struct kyok_kmip_writing *writi
     return writing->version >= field->since && writing->version <= field->until;
 }
 
+KYOK_KMIP_INLINE enum kyok_status kyok_kmip_write_structures(struct kyok_kmip_writing *writing,
+                                                             const struct kyok_kmip_field *field,
+                                                             const struct kyok_kmip_any_list *list)
+{
+    const char *item = list->items;
+
+    for (size_t i = 0; i < list->count; i++, item += field->shape->size)
+        KYOK_TRY(kyok_kmip_write_structure_inline(writing, field->tag, field->shape, item));
+    return KYOK_OK;
+}
+
 KYOK_KMIP_INLINE enum kyok_status kyok_kmip_write_row(struct kyok_kmip_writing *writing,
                                                       uint32_t tag,
                                                       const struct kyok_kmip_field *field,
@@ -306,6 +317,8 @@ KYOK_KMIP_INLINE enum kyok_status kyok_kmip_write_row(struct kyok_kmip_writing *
         return KYOK_OK;
     if (!present || !kyok_kmip_in_version(writing, field))
         return kyok_kmip_leave_out(writing, tag, field, present);
+    if (field->need & KYOK_KMIP_REPEATED && field->kind == KYOK_KMIP_KIND_STRUCT)
+        return kyok_kmip_write_structures(writing, field, member);
     if (field->need & KYOK_KMIP_REPEATED)
         return kyok_kmip_write_list(writing, field, member);
     return kyok_kmip_write_value(writing, field, member);

@@ -100,14 +100,11 @@ static inline enum kyok_ttlv_result kyok_ttlv_next_inline(struct kyok_ttlv_reade
 
 /* --- writing --- */
 
-/* Room for size bytes of the message, NULL when they are only counted. */
+/* Room for size bytes of the message, NULL when they are only counted. Each size is at most
+ * KYOK_TTLV_SIZE_MAX, so that a sum of them cannot wrap; structures check the sum. */
 static inline uint8_t *kyok_ttlv_advance(struct kyok_ttlv_writer *writer, size_t size)
 {
     size_t at = writer->size;
-    if (size > KYOK_TTLV_SIZE_MAX || at > KYOK_TTLV_SIZE_MAX) {
-        writer->broken = true;
-        return NULL;
-    }
     writer->size = at + size;
     return writer->size <= writer->capacity ? writer->data + at : NULL;
 }
@@ -175,7 +172,7 @@ static inline void kyok_ttlv_begin_inline(struct kyok_ttlv_writer *writer, uint3
 {
     size_t start = writer->size;
     uint8_t *at = kyok_ttlv_advance(writer, KYOK_TTLV_HEADER_SIZE);
-    if (writer->broken || writer->depth == KYOK_TTLV_DEPTH_MAX) {
+    if (start > KYOK_TTLV_SIZE_MAX || writer->depth == KYOK_TTLV_DEPTH_MAX) {
         writer->broken = true;
         return;
     }
@@ -186,7 +183,7 @@ static inline void kyok_ttlv_begin_inline(struct kyok_ttlv_writer *writer, uint3
 
 static inline void kyok_ttlv_end_inline(struct kyok_ttlv_writer *writer)
 {
-    if (writer->broken || writer->depth == 0) {
+    if (writer->size > KYOK_TTLV_SIZE_MAX || writer->depth == 0) {
         writer->broken = true;
         return;
     }

@@ -15,7 +15,8 @@ struct kyok_ttlv_writer kyok_ttlv_writer(uint8_t *data, size_t capacity)
 
 bool kyok_ttlv_written(const struct kyok_ttlv_writer *writer)
 {
-    return !writer->broken && writer->depth == 0 && writer->size <= writer->capacity;
+    return !writer->broken && writer->depth == 0 && writer->size <= writer->capacity &&
+           writer->size <= KYOK_TTLV_SIZE_MAX;
 }
 
 void kyok_ttlv_begin(struct kyok_ttlv_writer *writer, uint32_t tag)

@@ -131,18 +131,30 @@ static bool peer_round(const char *hex, double rates[WHAT_COUNT])
     return pclose(pipe) == 0 && found == WHAT_COUNT;
 }
 
+static int once(const char *hex, const uint8_t *message, size_t size)
+{
+    printf("%s", hex);
+    for (int i = 0; i < WHAT_COUNT; i++)
+        printf(" %.0f", rate(i, message, size));
+    printf("\n");
+    return 0;
+}
+
 int main(int count, char **arguments)
 {
+    bool is_once = count > 1 && strcmp(arguments[1], "once") == 0;
     int rounds = count > 1 ? atoi(arguments[1]) : 5;
     static double own[WHAT_COUNT][ROUNDS_MAX], peer[WHAT_COUNT][ROUNDS_MAX];
     uint8_t message[512];
     char hex[1025];
     bool have_peer = true;
 
-    if (rounds < 1 || rounds > ROUNDS_MAX)
-        return 2;
     size_t size = encode_response(message, sizeof(message));
     kyok_hex_encode(kyok_bytes(message, size), hex);
+    if (is_once)
+        return once(hex, message, size);
+    if (rounds < 1 || rounds > ROUNDS_MAX)
+        return 2;
     for (int round = 0; round < rounds; round++) {
         double rates[WHAT_COUNT];
         for (int i = 0; i < WHAT_COUNT; i++)

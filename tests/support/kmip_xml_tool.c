@@ -131,7 +131,7 @@ static struct kyok_bytes bytes_of(const char *text, struct kyok_buffer *buffer, 
     size_t size = strlen(text);
     uint8_t *room = kyok_buffer_reserve(buffer, size + 1);
     if (text[0] == '$') {
-        memcpy(room, text, size);
+        memcpy(room, text, size + 1);
         return kyok_bytes(room, size);
     }
     if (size % 2 != 0 || !kyok_hex_decode(text, size, room, size / 2))
