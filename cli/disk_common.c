@@ -69,6 +69,9 @@ enum kyok_status disk_open_record(struct cli *cli, struct kyok_context *context,
                                   const struct disk *disk, struct kyok_record_opened *opened)
 {
     const struct kyok_record_binding binding = {.luks_uuid = disk->volume.luks.uuid};
+    const char *kmip = cli_option(cli, "--kmip");
+    if (kmip)
+        return kyok_record_fetch(context, kmip, &disk->volume, &opened->passphrase, &cli->error);
     if (disk->copies.count == 0) {
         kyok_fail(&cli->error, KYOK_NOT_FOUND, disk->image, "the disk has no record");
         return kyok_remedy(&cli->error, "restore %s, or kyok disk adopt %s", disk->record,

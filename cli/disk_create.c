@@ -128,6 +128,24 @@ static enum kyok_status make(struct cli *cli, struct creation *creation,
     return disk_commit_record(cli, &creation->disk);
 }
 
+/* No record: the KMIP server has the key under the LUKS UUID before anything is written here. */
+static enum kyok_status make_plain(struct cli *cli, struct creation *creation,
+                                   struct kyok_context *context)
+{
+    KYOK_AUTO_SECRET struct kyok_secret *passphrase = NULL;
+    if (cli_option(cli, "--vm") || cli_option(cli, "--any-vm"))
+        return cli_usage(cli, "a disk without a record cannot be bound to a VM");
+    KYOK_TRY(kyok_record_make_plain(context, cli_option(cli, "--kmip"), creation->luks.uuid,
+                                    &passphrase, &cli->error));
+    KYOK_TRY(kyok_volume_create(creation->fd, creation->image, creation->format, creation->size,
+                                kyok_secret_bytes(passphrase), &creation->luks, &cli->error));
+    if (creation->block)
+        return KYOK_OK;
+    KYOK_TRY(disk_rename_new(cli, creation->temporary, creation->image));
+    creation->temporary[0] = 0;
+    return KYOK_OK;
+}
+
 static enum kyok_status report(struct cli *cli, const struct creation *creation)
 {
     char secret[KYOK_UUID_TEXT];
@@ -150,6 +168,8 @@ static enum kyok_status create(struct cli *cli, struct creation *creation)
     KYOK_AUTO_SECRET struct kyok_secret *passphrase = NULL;
     struct kyok_context *context = NULL;
     const char *format = cli_option(cli, "--format");
+    if (!cli_option(cli, "--key") == !cli_option(cli, "--kmip"))
+        return cli_usage(cli, "expected either --key or --kmip");
     creation->format = format && strcmp(format, "qcow2") == 0 ? KYOK_VOLUME_QCOW2 : KYOK_VOLUME_RAW;
     KYOK_TRY(absolute_path(cli, cli->operands[0], creation->image));
     KYOK_TRY(open_target(cli, creation));
@@ -160,7 +180,9 @@ static enum kyok_status create(struct cli *cli, struct creation *creation)
     KYOK_TRY(name_record(cli, creation));
     KYOK_TRY(kyok_passphrase_new(&passphrase, &cli->error));
     KYOK_TRY(disk_context(cli, &context));
-    enum kyok_status status = make(cli, creation, context, kyok_secret_bytes(passphrase));
+    enum kyok_status status = cli_option(cli, "--kmip")
+                                  ? make_plain(cli, creation, context)
+                                  : make(cli, creation, context, kyok_secret_bytes(passphrase));
     kyok_context_free(context);
     KYOK_TRY(status);
     return report(cli, creation);
@@ -178,8 +200,10 @@ static const struct cli_option create_options[] = {
     {.name = "--size", .argument = "SIZE", .summary = "for the guest: bytes, or 512M, 20G, 1T"},
     {.name = "--key",
      .argument = "POLICY",
-     .summary = "who must consent: a key, all-of(A, B), any-of(A, B)",
-     .required = true},
+     .summary = "who must consent: a key, all-of(A, B), any-of(A, B)"},
+    {.name = "--kmip",
+     .argument = "GROUP",
+     .summary = "no record: this KMIP group keeps the passphrase itself, and gives it out"},
     {.name = "--format",
      .argument = "FORMAT",
      .summary = "raw (default) or qcow2",
@@ -199,7 +223,10 @@ const struct cli_verb cli_disk_create_verbs[] = {
          "Makes a LUKS1 image (raw or qcow2) or formats a block device, with a random passphrase "
          "that is sealed to the policy and stored in IMAGE.kyok (for a block device below "
          "/etc/kyok/vm), and prints the disk's element for the domain's XML. Without --vm or "
-         "--any-vm no VM can start with it until kyok disk bind.",
+         "--any-vm no VM can start with it until kyok disk bind. With --kmip there is no record: "
+         "the "
+         "server makes an AES key named by the disk's LUKS UUID, whose hexadecimal digits are the "
+         "passphrase, and gives it to every host that may Get it.",
      CLI_OPTIONS(create_options),
      .run = run_create},
     {0},

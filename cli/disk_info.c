@@ -142,10 +142,13 @@ static enum kyok_status verify(struct cli *cli, struct kyok_context *context, co
     bool read = program_exists("qemu-io");
     if (read)
         KYOK_TRY(read_sector(cli, &disk, kyok_secret_bytes(opened.passphrase)));
+    const char *where = disk.copies.count && !cli_option(cli, "--kmip")
+                            ? disk.copies.list[opened.copy].where
+                            : "the KMIP server, which gives it out";
     *result = json_pack("{s:o,s:s,s:I,s:s,s:o,s:i,s:b}", "image", cli_json_text(disk.image), "luks",
                         disk.volume.luks.uuid, "generation", (json_int_t)opened.generation, "vm",
-                        opened.vm, "record", cli_json_text(disk.copies.list[opened.copy].where),
-                        "slot", (int)opened.slot, "read", (int)read);
+                        opened.vm, "record", cli_json_text(where), "slot", (int)opened.slot, "read",
+                        (int)read);
     if (!cli->json)
         printf("%s: generation %llu opens it, slot %u%s\n", disk.image,
                (unsigned long long)opened.generation, opened.slot,
@@ -182,6 +185,12 @@ static enum kyok_status run_verify(struct cli *cli)
     return failed == cli->operand_count ? cli->error.status : (cli->error.status = KYOK_INCOMPLETE);
 }
 
+static const struct cli_option verify_options[] = {
+    {.name = "--kmip",
+     .argument = "GROUP",
+     .summary = "a disk without a record, of this KMIP group"},
+};
+
 const struct cli_verb cli_disk_info_verbs[] = {
     {.words = "disk info",
      .operands = "IMAGE",
@@ -200,6 +209,7 @@ const struct cli_verb cli_disk_info_verbs[] = {
      .description = "Opens the record at its custodians, proves the passphrase on the LUKS header, "
                     "and reads the first sector through QEMU where qemu-io is installed. Exit code "
                     "4: some of the images failed.",
+     CLI_OPTIONS(verify_options),
      .run = run_verify},
     {0},
 };

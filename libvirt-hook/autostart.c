@@ -44,7 +44,7 @@ static bool keep(struct domain **list, size_t *count, const struct domain *domai
     return true;
 }
 
-struct domain *autostart_read(const char *folder, size_t *count)
+struct domain *autostart_read(const char *folder, const struct hook_config *config, size_t *count)
 {
     struct domain *list = NULL;
     DIR *files = opendir(folder);
@@ -58,7 +58,7 @@ struct domain *autostart_read(const char *folder, size_t *count)
         snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
         if (!read_domain(path, &domain))
             continue;
-        if (!hook_may_have_record(&domain) || !keep(&list, count, &domain))
+        if (!hook_may_have_record(&domain, config) || !keep(&list, count, &domain))
             domain_free(&domain);
     }
     if (files)

@@ -56,6 +56,7 @@ struct hook_request {
     const struct domain *domains; /* one; all that start by themselves for a preload; else none */
     size_t domain_count;
     unsigned timeout_ms;
+    const char *kmip; /* group of disks without a record, or "" */
     struct hook_progress *progress;
 };
 
@@ -70,13 +71,18 @@ typedef int hook_worker(const struct hook_request *request);
  * or libvirt does, this returns. 0, or 1 with one message on standard error. */
 int hook_supervise(const struct hook_request *request, hook_worker *work);
 
-/* "timeout = 3s" out of HOOK_CONFIG; HOOK_TIMEOUT_MS without the file, false for a wrong line. */
-bool hook_read_timeout(const char *path, unsigned *timeout_ms);
+struct hook_config {
+    unsigned timeout_ms; /* "timeout = 3s"; HOOK_TIMEOUT_MS */
+    /* "kmip = GROUP": where the passphrases of disks without a record are; "" */
+    char kmip[64];
+};
+/* Reads HOOK_CONFIG, which need not exist; false for a wrong line. */
+bool hook_read_config(const char *path, struct hook_config *config);
 
 /* Has this domain a record somewhere, as far as can be told without reading an image? */
-bool hook_may_have_record(const struct domain *domain);
+bool hook_may_have_record(const struct domain *domain, const struct hook_config *config);
 /* Domains with a record that libvirtd starts by itself, the highest priority first. */
-struct domain *autostart_read(const char *folder, size_t *count);
+struct domain *autostart_read(const char *folder, const struct hook_config *config, size_t *count);
 void autostart_free(struct domain *list, size_t count);
 /* Is a mark of this VM in the folder? */
 bool hook_has_mark(const char *folder, const char *vm_uuid);

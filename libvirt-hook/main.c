@@ -80,24 +80,36 @@ static int load_and_work(const struct hook_request *request)
     return work(request);
 }
 
-static int work_on(enum hook_action action, const struct domain *domains, size_t count)
+static bool read_config(struct hook_config *config)
 {
-    struct hook_request request = {.action = action, .domains = domains, .domain_count = count};
-    if (!hook_read_timeout(HOOK_CONFIG, &request.timeout_ms)) {
-        fprintf(stderr, "kyok: %s: expected lines \"timeout = 3s\" (100ms to 60s)\n", HOOK_CONFIG);
-        return 1;
-    }
-    if (action == HOOK_PRELOAD || action == HOOK_PRELOAD_END)
-        request.timeout_ms = HOOK_PRELOAD_TIMEOUT_MS;
+    if (hook_read_config(HOOK_CONFIG, config))
+        return true;
+    fprintf(stderr,
+            "kyok: %s: expected lines \"timeout = 3s\" (100ms to 60s) and \"kmip = GROUP\"\n",
+            HOOK_CONFIG);
+    return false;
+}
+
+static int work_on(enum hook_action action, const struct hook_config *config,
+                   const struct domain *domains, size_t count)
+{
+    const struct hook_request request = {
+        .action = action,
+        .domains = domains,
+        .domain_count = count,
+        .kmip = config->kmip,
+        .timeout_ms = action == HOOK_PRELOAD || action == HOOK_PRELOAD_END ? HOOK_PRELOAD_TIMEOUT_MS
+                                                                           : config->timeout_ms};
     return hook_supervise(&request, load_and_work);
 }
 
-static bool is_needed(enum hook_action action, const struct domain *domain)
+static bool is_needed(enum hook_action action, const struct hook_config *config,
+                      const struct domain *domain)
 {
     const char *uuid = domain->uuid ? domain->uuid : "";
     if (action == HOOK_RELEASE || action == HOOK_DROP)
         return hook_has_mark(action == HOOK_DROP ? HOOK_HELD : HOOK_STARTING, uuid);
-    return hook_may_have_record(domain);
+    return hook_may_have_record(domain, config);
 }
 
 static int handle(enum hook_action action, const char *vm)
@@ -113,7 +125,10 @@ static int handle(enum hook_action action, const char *vm)
         return action == HOOK_RELEASE ? 0 : 1;
     }
     free(xml);
-    int result = is_needed(action, &domain) ? work_on(action, &domain, 1) : 0;
+    struct hook_config config;
+    int result = 1;
+    if (read_config(&config))
+        result = is_needed(action, &config, &domain) ? work_on(action, &config, &domain, 1) : 0;
     domain_free(&domain);
     return result;
 }
@@ -121,15 +136,19 @@ static int handle(enum hook_action action, const char *vm)
 static int preload_all(void)
 {
     size_t count;
-    struct domain *domains = autostart_read(HOOK_AUTOSTART, &count);
-    int result = count ? work_on(HOOK_PRELOAD, domains, count) : 0;
+    struct hook_config config;
+    if (!read_config(&config))
+        return 1;
+    struct domain *domains = autostart_read(HOOK_AUTOSTART, &config, &count);
+    int result = count ? work_on(HOOK_PRELOAD, &config, domains, count) : 0;
     autostart_free(domains, count);
     return result;
 }
 
 static int sweep(void)
 {
-    return work_on(HOOK_SWEEP, NULL, 0);
+    struct hook_config config;
+    return read_config(&config) ? work_on(HOOK_SWEEP, &config, NULL, 0) : 1;
 }
 
 /* --- the guard: one process per host that sweeps marks whose hooks were killed --- */
@@ -183,7 +202,8 @@ static int stand_guard(void)
 
 static int preload_end(void)
 {
-    return work_on(HOOK_PRELOAD_END, NULL, 0);
+    struct hook_config config;
+    return read_config(&config) ? work_on(HOOK_PRELOAD_END, &config, NULL, 0) : 1;
 }
 
 static int version(void)

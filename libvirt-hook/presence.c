@@ -34,11 +34,11 @@ static bool folder_has(const char *path, const char *end)
     return found;
 }
 
-bool hook_may_have_record(const struct domain *domain)
+bool hook_may_have_record(const struct domain *domain, const struct hook_config *config)
 {
     if (domain->volume_count == 0 && !domain->vtpm_secret)
         return false;
-    if (domain->record_count > 0 || folder_has(HOOK_STORE, ".kyok") ||
+    if (domain->record_count > 0 || config->kmip[0] || folder_has(HOOK_STORE, ".kyok") ||
         folder_has(HOOK_STORE, ".next"))
         return true;
     for (size_t i = 0; i < domain->volume_count; i++) {
@@ -80,11 +80,21 @@ static char *trim(char *text)
     return text;
 }
 
-bool hook_read_timeout(const char *path, unsigned *timeout_ms)
+static bool read_line(const char *name, const char *value, struct hook_config *config)
+{
+    if (strcmp(name, "timeout") == 0)
+        return parse_duration(value, &config->timeout_ms);
+    if (strcmp(name, "kmip") != 0 || !*value || strlen(value) >= sizeof(config->kmip))
+        return false;
+    strcpy(config->kmip, value);
+    return true;
+}
+
+bool hook_read_config(const char *path, struct hook_config *config)
 {
     char line[256];
     bool good = true;
-    *timeout_ms = HOOK_TIMEOUT_MS;
+    *config = (struct hook_config){.timeout_ms = HOOK_TIMEOUT_MS};
     FILE *file = fopen(path, "re");
     while (file && good && fgets(line, sizeof(line), file)) {
         char *text = trim(line), *value = strchr(text, '=');
@@ -92,8 +102,7 @@ bool hook_read_timeout(const char *path, unsigned *timeout_ms)
             continue;
         if (value)
             *value++ = 0;
-        good =
-            value && strcmp(trim(text), "timeout") == 0 && parse_duration(trim(value), timeout_ms);
+        good = value && read_line(trim(text), trim(value), config);
     }
     if (file)
         fclose(file);

@@ -24,13 +24,15 @@ static enum kyok_status open_disk(struct kyok_context *context, const struct opt
     KYOK_CLEANUP(kyok_record_copies_free) struct kyok_record_copies copies = {.count = 0};
     KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
     KYOK_TRY(kyok_volume_open(disk->image, KYOK_VOLUME_READ, &volume, err));
+    disk->format = volume.format;
+    if (options->kmip)
+        return kyok_record_fetch(context, options->kmip, &volume, &disk->passphrase, err);
     KYOK_TRY(find_copies(disk, &volume, &copies, err));
     const struct kyok_record_binding binding = {.luks_uuid = volume.luks.uuid,
                                                 .vm_uuid = options->vm};
     KYOK_TRY(
         kyok_record_open(context, &copies, &binding, &volume, options->timeout_ms, &opened, err));
     disk->passphrase = opened.passphrase;
-    disk->format = volume.format;
     opened.passphrase = NULL;
     return KYOK_OK;
 }

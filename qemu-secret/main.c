@@ -19,6 +19,7 @@ static const char usage[] =
     "holds the passphrase: --object secret,id=s0,file=@ID@\n"
     "  --disk ID=IMAGE     a disk of kyok's: raw LUKS, qcow2 or block device\n"
     "  --record ID=FILE    its record, besides IMAGE.kyok and /etc/kyok/vm\n"
+    "  --kmip GROUP        the disks have no records: this KMIP group has the passphrases\n"
     "  --vm UUID           refuse records that are bound to another VM\n"
     "  --memfd             a sealed memory file, for programs that read twice\n"
     "  --keyring[=SECONDS] @ID@ is a key in the kernel's user keyring, kept for SECONDS (60):\n"
@@ -97,6 +98,9 @@ static enum kyok_status take_option(struct options *options, int option, struct 
     case 'v':
         options->vm = optarg;
         return KYOK_OK;
+    case 'K':
+        options->kmip = optarg;
+        return KYOK_OK;
     case 'm':
         options->way = WAY_MEMFD;
         return KYOK_OK;
@@ -146,11 +150,17 @@ static enum kyok_status parse_options(int argc, char **argv, struct options *opt
                                       struct kyok_error *err)
 {
     static const struct option table[] = {
-        {"disk", required_argument, NULL, 'd'},    {"record", required_argument, NULL, 'r'},
-        {"vm", required_argument, NULL, 'v'},      {"memfd", no_argument, NULL, 'm'},
-        {"keyring", optional_argument, NULL, 'k'}, {"qmp", required_argument, NULL, 'q'},
-        {"device", required_argument, NULL, 'D'},  {"config", required_argument, NULL, 'c'},
-        {"timeout", required_argument, NULL, 't'}, {NULL, 0, NULL, 0},
+        {"disk", required_argument, NULL, 'd'},
+        {"record", required_argument, NULL, 'r'},
+        {"vm", required_argument, NULL, 'v'},
+        {"memfd", no_argument, NULL, 'm'},
+        {"keyring", optional_argument, NULL, 'k'},
+        {"qmp", required_argument, NULL, 'q'},
+        {"device", required_argument, NULL, 'D'},
+        {"config", required_argument, NULL, 'c'},
+        {"timeout", required_argument, NULL, 't'},
+        {"kmip", required_argument, NULL, 'K'},
+        {NULL, 0, NULL, 0},
     };
     int option;
     opterr = 0;

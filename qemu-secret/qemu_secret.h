@@ -28,7 +28,7 @@ struct options {
     enum way way;
     struct disk disks[QEMU_SECRET_MAX_DISKS];
     size_t disk_count;
-    const char *config, *vm, *qmp, *device;
+    const char *config, *vm, *qmp, *device, *kmip;
     unsigned timeout_ms, key_seconds;
     char **command;
 };

@@ -88,6 +88,17 @@ enum kyok_status kyok_record_open(struct kyok_context *context,
                                   struct kyok_record_opened *opened, struct kyok_error *err);
 void kyok_record_opened_free(struct kyok_record_opened *opened);
 
+/* Without a record: the passphrase is an object of a KMIP group (release = yes) whose name is the
+ * LUKS UUID: Secret Data, or an AES key whose hexadecimal digits are the passphrase. It is bound to
+ * no VM. KYOK_NOT_FOUND: the group has none. */
+enum kyok_status kyok_record_fetch(struct kyok_context *context, const char *kmip_group,
+                                   const struct kyok_volume *volume,
+                                   struct kyok_secret **passphrase, struct kyok_error *err);
+/* The same for a volume that is about to be made with this UUID: makes and activates an AES key. */
+enum kyok_status kyok_record_make_plain(struct kyok_context *context, const char *kmip_group,
+                                        const char *luks_uuid, struct kyok_secret **passphrase,
+                                        struct kyok_error *err);
+
 /* Seals passphrase to policy. A policy whose every layer has an RSA alternative is refused: such a
  * record would prove nothing about its maker. */
 enum kyok_status kyok_record_seal(struct kyok_context *context, const struct kyok_policy *policy,

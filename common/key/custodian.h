@@ -55,6 +55,9 @@ struct kyok_custodian_ops {
     enum kyok_status (*derive)(struct kyok_key *key, struct kyok_bytes peer,
                                struct kyok_secret **secret, struct kyok_deadline deadline,
                                struct kyok_error *err);
+    /* The key's bytes, which the custodian gives out; NULL: it never does. */
+    enum kyok_status (*value)(struct kyok_key *key, struct kyok_secret **value,
+                              struct kyok_deadline deadline, struct kyok_error *err);
     enum kyok_status (*list)(struct kyok_custodian *custodian,
                              const struct kyok_reference *reference, bool login,
                              kyok_key_visitor *visit, void *caller, struct kyok_deadline deadline,

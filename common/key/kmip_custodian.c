@@ -314,6 +314,7 @@ static const struct kyok_custodian_ops ops = {
     .sign = kyok_kmip_key_sign,
     .decrypt = kyok_kmip_key_decrypt,
     .encrypt = kyok_kmip_key_encrypt,
+    .value = kyok_kmip_key_value,
     .derive = derive,
     .list = list,
     .generate = generate,

@@ -82,6 +82,8 @@ enum kyok_status kyok_kmip_released_encrypt(struct kyok_key *key,
                                             struct kyok_cipher_request *request,
                                             struct kyok_buffer *output,
                                             struct kyok_deadline deadline, struct kyok_error *err);
+enum kyok_status kyok_kmip_key_value(struct kyok_key *key, struct kyok_secret **value,
+                                     struct kyok_deadline deadline, struct kyok_error *err);
 /* 12 fresh bytes for GCM. */
 enum kyok_status kyok_kmip_new_iv(struct kyok_cipher_request *request, struct kyok_error *err);
 

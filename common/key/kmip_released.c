@@ -150,3 +150,22 @@ enum kyok_status kyok_kmip_released_encrypt(struct kyok_key *key,
     output->size += operation.size;
     return KYOK_OK;
 }
+
+enum kyok_status kyok_kmip_key_value(struct kyok_key *key, struct kyok_secret **value,
+                                     struct kyok_deadline deadline, struct kyok_error *err)
+{
+    const struct kyok_kmip_found *found;
+    KYOK_KMIP_AUTO_REPLY(reply);
+
+    if (!kyok_kmip_client_config(kyok_kmip_own(key)->client)->release) {
+        kyok_fail(err, KYOK_REFUSED, key->reference->text, "the key may not leave its server");
+        return kyok_remedy(err, "set release = yes in [kmip %s] if it may", key->custodian->name);
+    }
+    KYOK_TRY(kyok_kmip_key_find(key, deadline, &found, err));
+    struct kyok_kmip_expectation expected = {.object_type = found->object_type};
+    KYOK_TRY(kyok_kmip_get(kyok_kmip_own(key)->client, kyok_bytes_of_text(found->identifier), 0,
+                           &expected, deadline, &reply, err));
+    *value = kyok_secret_copy(reply.item->payload.get.object.key.value.material);
+    return *value != NULL ? KYOK_OK
+                          : kyok_fail(err, KYOK_SYSTEM, key->reference->text, "no memory");
+}

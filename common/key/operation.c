@@ -250,3 +250,13 @@ enum kyok_status kyok_key_derive(struct kyok_key *key, struct kyok_bytes peer,
     d->secret = NULL;
     return KYOK_OK;
 }
+
+/* KMIP's waits have deadlines of their own, so this needs no thread. */
+enum kyok_status kyok_key_value(struct kyok_key *key, struct kyok_secret **value,
+                                struct kyok_error *err)
+{
+    if (key->custodian->ops->value == NULL)
+        return kyok_fail(err, KYOK_REFUSED, key->reference->text,
+                         "a token's key does not leave it");
+    return key->custodian->ops->value(key, value, kyok_custodian_deadline(key->custodian), err);
+}

@@ -43,12 +43,26 @@ static bool is_held(struct work *work, const struct need *need)
     return mark_is(HOOK_HELD, &mark, need->volume_uuid);
 }
 
+/* Not there: the disk is none of kyok's, and need->plain says so. */
+static enum kyok_status fetch_plain(struct work *work, struct need *need,
+                                    struct kyok_record_opened *opened, struct kyok_error *err)
+{
+    snprintf(work->key, sizeof(work->key), "kmip://%s?name=%s", work->request->kmip,
+             need->volume_uuid);
+    enum kyok_status status = kyok_record_fetch(work->context, work->request->kmip, &need->volume,
+                                                &opened->passphrase, err);
+    need->plain = status != KYOK_NOT_FOUND;
+    return need->plain ? status : KYOK_OK;
+}
+
 enum kyok_status work_open_record(struct work *work, struct need *need,
                                   struct kyok_record_opened *opened, struct kyok_error *err)
 {
     KYOK_TRY(work_ensure_context(work, err));
     work_doing(work, "kyok doctor tells which custodian does not answer",
                "opening the record of %s", need->what);
+    if (need->plain)
+        return fetch_plain(work, need, opened, err);
     int left = kyok_deadline_left_ms(work->deadline);
     enum kyok_status status = kyok_record_open(work->context, &need->copies, &need->binding,
                                                need->volume.fd >= 0 ? &need->volume : NULL,
@@ -76,6 +90,8 @@ enum kyok_status give(struct work *work, struct need *need, struct kyok_error *e
         return KYOK_OK;
     KYOK_TRY(work_ensure_secrets(work, err));
     KYOK_TRY(secrets_find(work->secrets, &need->secret, &state, err));
+    if (state == SECRET_FOREIGN && need->plain)
+        return KYOK_OK; /* a stored secret of a disk without record: none of kyok's */
     if (state == SECRET_FOREIGN)
         return refuse_foreign(need, err);
     /* Without a UUID of its own the secret gets the volume's, the same on all hosts. */
@@ -85,6 +101,8 @@ enum kyok_status give(struct work *work, struct need *need, struct kyok_error *e
         return KYOK_OK;
     KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
     KYOK_TRY(work_open_record(work, need, &opened, err));
+    if (!opened.passphrase)
+        return KYOK_OK;
     return define(work, need, kyok_secret_bytes(opened.passphrase), err);
 }
 

@@ -64,7 +64,8 @@ enum kyok_status need_of_volume(struct work *work, const struct domain_volume *v
     KYOK_TRY(add_metadata(work, need, false, err));
     KYOK_TRY(kyok_record_copies_find(&need->copies, volume->block ? NULL : volume->path,
                                      need->volume_uuid, err));
-    return need->copies.count ? name_disk_secret(volume, need, err) : KYOK_OK;
+    need->plain = need->copies.count == 0 && work->request->kmip[0];
+    return need->copies.count || need->plain ? name_disk_secret(volume, need, err) : KYOK_OK;
 }
 
 enum kyok_status need_of_vtpm(struct work *work, const char *secret, struct need *need,
@@ -86,19 +87,23 @@ enum kyok_status need_of_vtpm(struct work *work, const char *secret, struct need
 static void tell(const struct work *work, const struct need *need, const struct kyok_error *err)
 {
     char text[1400];
+    struct kyok_error shown = *err;
     fprintf(stderr, "kyok: VM %s: %s", work->domain->name, need->what);
     if (need->path && *need->path)
         fprintf(stderr, " (%s)", need->path);
     if (*work->key)
         fprintf(stderr, ": key %s", work->key);
-    fprintf(stderr, ": %s\n", kyok_error_text(err, text, sizeof(text)));
+    if (strcmp(shown.object, work->key) == 0 ||
+        (need->path && strcmp(shown.object, need->path) == 0))
+        shown.object[0] = 0; /* said */
+    fprintf(stderr, ": %s\n", kyok_error_text(&shown, text, sizeof(text)));
 }
 
 static bool give_one(struct work *work, struct need *need, give_function *function,
                      enum kyok_status status, struct kyok_error *err)
 {
     work->key[0] = 0;
-    if (status == KYOK_OK && need->copies.count > 0)
+    if (status == KYOK_OK && (need->copies.count > 0 || need->plain))
         status = function(work, need, err);
     if (status != KYOK_OK) {
         tell(work, need, err);

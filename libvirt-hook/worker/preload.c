@@ -129,6 +129,8 @@ static enum kyok_status lay_down(struct work *work, struct need *need, struct ky
         return kyok_fail(err, KYOK_REFUSED, need->secret.uuid,
                          "libvirt has a stored secret of this name that kyok did not make");
     KYOK_TRY(work_open_record(work, need, &opened, err));
+    if (!opened.passphrase)
+        return KYOK_OK;
     KYOK_CLEANUP(marks_unlock) int lock = marks_lock(err);
     if (lock < 0)
         return err->status;

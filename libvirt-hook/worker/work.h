@@ -29,6 +29,7 @@ struct need {
     struct kyok_record_binding binding;
     struct kyok_volume volume; /* fd -1 for a vTPM */
     struct kyok_record_copies copies;
+    bool plain; /* no record: a KMIP server may have the passphrase itself */
 };
 
 void need_free(struct need *need);

@@ -252,26 +252,33 @@ static void configuration_is_checked(void **state)
         bool good;
         unsigned timeout_ms;
     } cases[] = {
-        {"", true, HOOK_TIMEOUT_MS},  {"# comment\n\n timeout = 5s \n", true, 5000},
-        {"timeout=250ms", true, 250}, {"timeout = 2", true, 2000},
-        {"timeout = 0s", false, 0},   {"timeout = 61s", false, 0},
-        {"timeout = 3m", false, 0},   {"time = 3s", false, 0},
-        {"timeout", false, 0},        {"timeout = -1s", false, 0},
+        {"", true, HOOK_TIMEOUT_MS},
+        {"# comment\n\n timeout = 5s \n", true, 5000},
+        {"timeout=250ms", true, 250},
+        {"timeout = 2", true, 2000},
+        {"timeout = 0s", false, 0},
+        {"timeout = 61s", false, 0},
+        {"timeout = 3m", false, 0},
+        {"time = 3s", false, 0},
+        {"timeout", false, 0},
+        {"timeout = -1s", false, 0},
+        {"kmip = bank", true, HOOK_TIMEOUT_MS},
+        {"kmip =", false, 0},
     };
     char path[] = "/tmp/kyok-hook.XXXXXX";
     int file = mkstemp(path);
-    unsigned timeout_ms;
+    struct hook_config config;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         assert_int_equal(ftruncate(file, 0), 0);
         assert_int_equal(pwrite(file, cases[i].text, strlen(cases[i].text), 0),
                          strlen(cases[i].text));
-        bool good = hook_read_timeout(path, &timeout_ms);
-        if (good != cases[i].good || (good && timeout_ms != cases[i].timeout_ms))
+        bool good = hook_read_config(path, &config);
+        if (good != cases[i].good || (good && config.timeout_ms != cases[i].timeout_ms))
             fail_msg("%s", cases[i].text);
     }
     close(file);
     unlink(path);
-    assert_true(hook_read_timeout("/nonexistent/x", &timeout_ms));
+    assert_true(hook_read_config("/nonexistent/x", &config));
 }
 
 int main(void)
