@@ -56,19 +56,20 @@ static enum kyok_status run_destroy(struct cli *cli)
     KYOK_CLEANUP(cli_uses_free) struct cli_uses uses = {0};
     KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *reference = NULL;
     struct kyok_context *context;
+    const char *name;
 
     KYOK_TRY(cli_config(cli, &uses.config));
     KYOK_TRY(cli_reference(cli, 0, &reference));
-    if (reference->object == NULL)
-        return cli_usage(cli, "REF must name the key: object=NAME");
+    name = reference->kind == KYOK_REFERENCE_KMIP ? reference->identifier : reference->object;
+    if (name == NULL)
+        return cli_usage(cli, "REF must name the key: object=NAME, or a KMIP identifier");
     uses.wanted = reference;
     KYOK_TRY(check_uses(cli, &uses));
-    KYOK_TRY(confirm(cli, reference->object));
+    KYOK_TRY(confirm(cli, name));
     KYOK_TRY(cli_context(cli, &context));
     KYOK_TRY(kyok_key_destroy(context, reference, cli_option(cli, "--force") != NULL, &cli->error));
-    return cli->json
-               ? cli_json(cli, json_pack("{s:o}", "destroyed", cli_json_text(reference->object)))
-               : KYOK_OK;
+    return cli->json ? cli_json(cli, json_pack("{s:o}", "destroyed", cli_json_text(name)))
+                     : KYOK_OK;
 }
 
 const struct cli_verb cli_key_life_destroy_verbs[] = {

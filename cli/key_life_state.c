@@ -29,6 +29,8 @@ static const char *enforcer(const struct kyok_key_version *version)
 {
     if (version->state == KYOK_STATE_DESTROYED)
         return "gone";
+    if (version->usage == 0 && version->name.id_size == 0)
+        return "the KMIP server; kyok uses active keys only, whatever the server allows";
     if (version->wrapped_size > 0)
         return "kyok: it exists wrapped only, and kyok does not unwrap it";
     if (version->usage & KYOK_USAGE_ENCRYPT || version->usage & KYOK_USAGE_SIGN)
@@ -78,7 +80,8 @@ static void print_record(const struct kyok_key_record *record)
         const struct kyok_key_version *version = &record->versions[i];
 
         kyok_hex_encode(kyok_bytes(version->name.id, version->name.id_size), id);
-        printf("%s  id %s  ", cli_safe(version->name.label, room, sizeof(room)), id);
+        printf("%s  %s%s%s", cli_safe(version->name.label, room, sizeof(room)),
+               id[0] != '\0' ? "id " : "", id, id[0] != '\0' ? "  " : "");
         paint_state(version->state);
         printf("  (%s)\n", enforcer(version));
     }
@@ -267,8 +270,8 @@ const struct cli_verb cli_key_life_verbs[] = {
          "that REF names (by label and id, or label alone) to STATE: active, suspended (nothing "
          "works with it) or deactivated (opens what was sealed before, seals nothing more). The "
          "token's usage attributes carry it out; the word is kept in a data object on the token. "
-         "Whoever has the token's PIN can undo it. Keys at a KMIP server have kyok kmip activate "
-         "and revoke instead.",
+         "Whoever has the token's PIN can undo it. At a KMIP server the state is the server's, "
+         "which has no suspended.",
      .run = run_state},
     {.words = "key rotate",
      .operands = "REF",

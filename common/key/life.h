@@ -37,6 +37,17 @@ enum kyok_status kyok_life_new_id(struct kyok_key_name *name, struct kyok_error 
 void kyok_life_event(const char *type, const struct kyok_life *life,
                      const struct kyok_key_name *name, const char *detail, enum kyok_status status);
 
+/* The same at a KMIP server (life_kmip.c). */
+enum kyok_status kyok_life_kmip_record(struct kyok_context *context,
+                                       const struct kyok_reference *reference,
+                                       struct kyok_key_record *record, struct kyok_error *err);
+enum kyok_status kyok_life_kmip_set_state(struct kyok_context *context,
+                                          const struct kyok_reference *reference,
+                                          enum kyok_key_state state, struct kyok_error *err);
+enum kyok_status kyok_life_kmip_destroy(struct kyok_context *context,
+                                        const struct kyok_reference *reference,
+                                        struct kyok_error *err);
+
 void kyok_key_auto_free(struct kyok_key **key);
 void kyok_reference_auto_free(struct kyok_reference **reference);
 #define KYOK_AUTO_KEY KYOK_CLEANUP(kyok_key_auto_free)

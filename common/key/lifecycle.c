@@ -48,8 +48,8 @@ enum kyok_status kyok_life_begin(struct kyok_context *context,
     }
     if (found[0]->ops != kyok_pkcs11_custodian_ops()) {
         kyok_fail(err, KYOK_UNSUPPORTED, reference->text,
-                  "the life of a key at a KMIP server is that server's own");
-        return kyok_remedy(err, "see kyok kmip activate, revoke and destroy");
+                  "this is for keys in a token: a KMIP server has keys of its own making");
+        return kyok_remedy(err, "make a key there: kyok kmip create GROUP --algorithm AES");
     }
     life->group = found[0]->own;
     life->deadline = kyok_custodian_deadline(found[0]);
@@ -193,6 +193,8 @@ enum kyok_status kyok_key_record(struct kyok_context *context,
 {
     struct kyok_life life;
 
+    if (reference->kind == KYOK_REFERENCE_KMIP)
+        return kyok_life_kmip_record(context, reference, record, err);
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
     return kyok_life_record(&life, record, err);
 }
@@ -297,6 +299,8 @@ enum kyok_status kyok_key_set_state(struct kyok_context *context,
         return kyok_fail(err, KYOK_INVALID, reference->text,
                          state == KYOK_STATE_DESTROYED ? "destroying is a command of its own"
                                                        : "no key becomes pre-active again");
+    if (reference->kind == KYOK_REFERENCE_KMIP)
+        return kyok_life_kmip_set_state(context, reference, state, err);
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
     KYOK_TRY(kyok_life_record(&life, record, err));
     KYOK_TRY(kyok_life_version(&life, record, &version, err));

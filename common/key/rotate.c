@@ -284,6 +284,8 @@ enum kyok_status kyok_key_destroy(struct kyok_context *context,
 
     if (record == NULL)
         return err->status;
+    if (reference->kind == KYOK_REFERENCE_KMIP)
+        return kyok_life_kmip_destroy(context, reference, err);
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
     KYOK_TRY(kyok_life_record(&life, record, err));
     KYOK_TRY(kyok_life_version(&life, record, &version, err));

@@ -62,6 +62,16 @@ ok "the rival opens" opened "$rival"
 refused "the rival's identity cannot use the host's key" any '' at "$rival" open "$host/secret.jwe" --foreign
 unlike "the secret lies nowhere on the host" "$(grep -rl marker-of-the-secret "$host" "$bank" 2>/dev/null)" .
 
+# --- states at the server ------------------------------------------------------------------------
+like "the state is the server's" "$(at "$host" key state kmip://bank/for-host)" 'for-host +active +\(the KMIP server'
+refused "which knows no suspension" 1 'no suspended state' at "$host" key state kmip://bank/for-host suspended
+refused "and no descendants" 1 'keys in a token' at "$host" key descend kmip://bank/for-host --for x
+ok "a key of the host's own at the server" operator key scrap aes-256 alice
+ok "deactivated by its owner" at "$host" key state kmip://bank/scrap deactivated
+like "is deactivated" "$(at "$host" key state kmip://bank/scrap)" 'scrap +deactivated'
+refused "and destroyed by name only" 1 'its name was not given' at "$host" key destroy kmip://bank/scrap --in "$host/tokens" --confirm crap
+ok "with it" at "$host" key destroy kmip://bank/scrap --in "$host/tokens" --confirm scrap
+
 # --- the bank stops --------------------------------------------------------------------------------
 cp -a "$host" "$SANDBOX/stolen"
 sed -i "s|$host|$SANDBOX/stolen|g" "$SANDBOX/stolen/kyok.conf" "$SANDBOX/stolen/softhsm.conf"
