@@ -66,6 +66,17 @@ for version in 1.0 1.1 1.2 1.3 1.4 2.0; do
     at_least "$version: its public half" "$(stat -c %s "$SANDBOX/public")" 200
 done
 
+# What no verb uses, through the client: a line per operation.
+for version in 1.0 1.1 1.2 1.3 1.4 2.0; do
+    while read -r line; do
+        case $line in
+        "ok "*) pass "$version: ${line#ok }" ;;
+        "skip "*) ;; # the version has no such operation
+        *) fail "$version: $line" ;;
+        esac
+    done < <("$SUPPORT/kmip_operations_tool" "$PORT" "$CERTS" "${version/./}" 2>&1)
+done
+
 like "JSON" "$(quiet ping alice --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["endpoints"][0]["version"])')" '^1\.4$'
 like "ping warns of keys that may be used and taken out" "$(quiet ping alice)" 'may Sign with kmip://alice/[0-9]+ and Get'
 refused "a key is not shown on a terminal" 1 'not shown on a terminal' \

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
@@ -259,10 +260,12 @@ static void start_connection(struct server *server, int fd)
 static void *accept_thread(void *argument)
 {
     struct server *server = argument;
-    int listener = server->listener, fd;
+    int listener = server->listener, fd, on = 1;
 
-    while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+    while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         start_connection(server, fd);
+    }
     return NULL;
 }
 
