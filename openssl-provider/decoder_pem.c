@@ -4,13 +4,11 @@
  * that it does not know, and this one over all others, so that files with several blocks work.
  *
  * The DER decoders often get their input out of memory (OSSL_STORE's file loader puts it there), so
- * where the file came from is told to them in a wrapper that only this provider can make:
- * SEQUENCE { VisibleString "kyok origin v1", OCTET STRING nonce, OCTET STRING reference }.
+ * where the file came from is told to them in a wrapper (wrapper.h).
  */
 #include "openssl-provider/provider.h"
 #include "openssl-provider/wrapper.h"
 
-#include <openssl/asn1.h>
 #include <openssl/core_object.h>
 #include <openssl/err.h>
 #include <openssl/params.h>
@@ -33,33 +31,6 @@ static bool read_block(BIO *in, char **label, uint8_t **der, long *size)
     ERR_pop_to_mark();
     OPENSSL_free(header);
     return ok;
-}
-
-static int put_element(uint8_t **at, int tag, const void *data, size_t size)
-{
-    ASN1_put_object(at, 0, (int)size, tag, V_ASN1_UNIVERSAL);
-    memcpy(*at, data, size);
-    *at += size;
-    return 1;
-}
-
-uint8_t *kp_wrapper_write(const struct kp_provider *provider, struct kyok_bytes reference,
-                          size_t *size)
-{
-    int body = ASN1_object_size(0, sizeof(KP_WRAPPER_NAME) - 1, V_ASN1_VISIBLESTRING) +
-               ASN1_object_size(0, KP_NONCE_SIZE, V_ASN1_OCTET_STRING) +
-               ASN1_object_size(0, (int)reference.size, V_ASN1_OCTET_STRING);
-    int whole = ASN1_object_size(1, body, V_ASN1_SEQUENCE);
-    uint8_t *der = OPENSSL_malloc((size_t)whole), *at = der;
-
-    if (der == NULL)
-        return NULL;
-    ASN1_put_object(&at, 1, body, V_ASN1_SEQUENCE, V_ASN1_UNIVERSAL);
-    put_element(&at, V_ASN1_VISIBLESTRING, KP_WRAPPER_NAME, sizeof(KP_WRAPPER_NAME) - 1);
-    put_element(&at, V_ASN1_OCTET_STRING, provider->nonce, KP_NONCE_SIZE);
-    put_element(&at, V_ASN1_OCTET_STRING, reference.data, reference.size);
-    *size = (size_t)whole;
-    return der;
 }
 
 static int pass_on(struct kp_provider *provider, struct kyok_bytes reference,

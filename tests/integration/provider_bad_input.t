@@ -78,6 +78,13 @@ for ((cut = 0; cut < size; cut++)); do
 done
 is "each of $size truncations is refused" $crashed 0
 
+printf '\x30\x81\x00\x1a' >empty.der
+head -c 3000 /dev/zero >>empty.der
+refused 'an empty SEQUENCE' any 'Could not' openssl pkey -inform DER -in empty.der -noout
+printf '\x30\x82\xff\xff\x1a' >huge.der
+head -c 70000 /dev/zero >>huge.der
+refused 'a long one' any 'Could not' openssl pkey -inform DER -in huge.der -noout
+
 # --- who may name modules and PIN sources: PEM files of root or the caller, not whoever's bytes
 pem "$URI" "$FIRST" "pkcs11:token=test;object=ec256?pin-source=file:$SANDBOX/pin"
 ok 'a PIN source in an own file' load bad.pem
