@@ -617,6 +617,7 @@ ngx_kyok_suspend(void *data, struct kyok_job *job,
     kyok_job_set_host_data(job, host);
 
     host->until = deadline;
+    host->since = kyok_now_ns();
     host->suspended = 1;
 
     ngx_kyok_fiber_yield(host->fiber);
@@ -645,8 +646,6 @@ ngx_kyok_host_suspended(ngx_kyok_host_t *host)
         host->ssl_conn = c->ssl->connection;
         SSL_up_ref(host->ssl_conn);
     }
-
-    host->since = kyok_now_ns();
 
     if (c->close || c->error) {
         ngx_kyok_host_resume(host, KYOK_WAIT_CANCELLED);

@@ -5,8 +5,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 . "$TESTS/support/nginx.sh"
 nginx_need
-nm -D "$nginx_module" 2>/dev/null | grep -q __asan && skip_all "the module is built with a sanitizer, the preload is not"
-nginx_preload=$SUPPORT/pause_module.so
+nginx_preload="${nginx_preload:+$nginx_preload:}$SUPPORT/pause_module.so"
 nginx_level=${KYOK_NGINX_LOG:-info}
 
 ca_new
@@ -103,16 +102,14 @@ no_trouble "every protocol"
 "$SUPPORT/tls_load_tool" "$https" clients=32 seconds=3 >/dev/null &
 busy=$!
 sleep 0.5
-longest=0
-for i in $(seq 20); do
+for i in $(seq 21); do
     took=$(now_ms)
     curl -sS "http://127.0.0.1:$plain/" >/dev/null
-    took=$(($(now_ms) - took))
-    [ $took -le $longest ] || longest=$took
-done
+    echo $(($(now_ms) - took))
+done | sort -n >"$SANDBOX/took"
 wait $busy
-# With blocked signatures it would wait for 32 of them, 1.6 s.
-at_most "a plain request never waits for suspended handshakes, longest ms" $longest 800
+# With blocked signatures it would wait for up to 32 of them, 1.6 s.
+at_most "a plain request does not wait for suspended handshakes, median ms" "$(sed -n 11p "$SANDBOX/took")" 400
 
 # --- peers that go away ------------------------------------------------------------------------------
 begin 1000

@@ -13,6 +13,11 @@ nginx_level=info
 nginx_workers=1
 nginx_connections=4096
 nginx_preload=
+# A sanitized module needs its runtime first in a program that is built without.
+if nm -D "$nginx_module" 2>/dev/null | grep -q __asan_init; then
+    nginx_preload=$(${CC:-gcc} -print-file-name=libasan.so)
+    export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0:detect_odr_violation=0
+fi
 MASTER=
 
 nginx_need() {
@@ -27,7 +32,7 @@ nginx_conf() {
         [ -z "$nginx_module" ] || echo "load_module $nginx_module;"
         [ "$(id -u)" -ne 0 ] || echo 'user nobody nogroup;'
         printf '%s\n' "worker_processes $nginx_workers;" "pid $NGX/nginx.pid;" \
-            "error_log $NGX/error.log $nginx_level;" 'env KYOK_PAUSE_MS;' "$1" \
+            "error_log $NGX/error.log $nginx_level;" 'env KYOK_PAUSE_MS; env ASAN_OPTIONS;' "$1" \
             "events { worker_connections $nginx_connections; }" 'http {' \
             "access_log ${nginx_access_log:-off};" \
             'ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache off; ssl_session_tickets off;' \
@@ -37,7 +42,7 @@ nginx_conf() {
     } >"$NGX/nginx.conf"
 }
 
-nginx_run() { nginx -p "$NGX" -e "$NGX/error.log" -c "$NGX/nginx.conf" "$@"; }
+nginx_run() { LD_PRELOAD=$nginx_preload nginx -p "$NGX" -e "$NGX/error.log" -c "$NGX/nginx.conf" "$@"; }
 
 nginx_start() {
     if [ -n "$nginx_preload" ]; then
@@ -83,7 +88,10 @@ nginx_none_of() {
 }
 
 # What no run may leave in the log.
-nginx_bad_lines() { grep -E '\[(crit|alert|emerg)\]|exited on signal' "$NGX/error.log"; }
+nginx_bad_lines() {
+    grep -E '\[(crit|alert|emerg)\]|exited on signal|exited with code [1-9]' "$NGX/error.log"
+    cat "$SANDBOX"/nginx.*.log "$SANDBOX"/env.*.log 2>/dev/null | grep -E 'AddressSanitizer|runtime error|ThreadSanitizer'
+}
 
 # load PORT [name=value...]: the load tool's line in $LOAD, its fields as $load_done and so on.
 load() {
