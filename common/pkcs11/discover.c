@@ -164,6 +164,41 @@ static bool due(struct kyok_live_group *live, bool again)
     return due;
 }
 
+static bool start_afresh_due(struct kyok_live_group *live)
+{
+    int64_t now = kyok_now_ns();
+    bool due;
+
+    pthread_mutex_lock(&live->lock);
+    due = live->member_count == 0 &&
+          (live->afresh_ns == 0 || now - live->afresh_ns > KYOK_DISCOVER_NS);
+    if (due)
+        live->afresh_ns = now;
+    pthread_mutex_unlock(&live->lock);
+    return due;
+}
+
+/* A module may read its tokens when it is initialised and never again, and then miss one that
+ * another process is just writing (SoftHSM 2.6.1, whose C_Login writes the token: nginx's workers
+ * log in at the same time). So where no member is found at all, the module is started once more. */
+static void start_afresh(struct kyok_group *group, struct kyok_live_group *live, char **paths,
+                         struct kyok_deadline deadline)
+{
+    struct kyok_module *module;
+    struct kyok_error ignored;
+    uint64_t epoch;
+
+    for (size_t i = 0; paths[i] != NULL; i++) {
+        if (kyok_module_get(paths[i], group->config->init_args, &module, &ignored) != KYOK_OK)
+            continue;
+        pthread_mutex_lock(&module->lock);
+        epoch = module->epoch;
+        pthread_mutex_unlock(&module->lock);
+        if (kyok_module_restart(module, NULL, epoch, deadline))
+            join_all(group, live, module);
+    }
+}
+
 enum kyok_status kyok_group_discover(struct kyok_group *group, bool again,
                                      struct kyok_deadline deadline, struct kyok_error *err)
 {
@@ -194,6 +229,8 @@ enum kyok_status kyok_group_discover(struct kyok_group *group, bool again,
         *err = failed;
         return err->status;
     }
+    if (any && start_afresh_due(live))
+        start_afresh(group, live, paths, deadline);
     return KYOK_OK;
 }
 

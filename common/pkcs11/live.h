@@ -227,6 +227,7 @@ struct kyok_live_group {
     struct kyok_token **members;
     size_t member_count;
     int64_t discovered_ns; /* also: not again before a second has passed */
+    int64_t afresh_ns;     /* when modules were last started again for want of any member */
     bool probing;
 };
 

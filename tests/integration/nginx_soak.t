@@ -4,6 +4,7 @@
 # memory behind; beside Lua, HTTP/2, stream preread and a PCRE map. KYOK_LONG: the whole 100,000.
 . "$(dirname "$0")/../support/lib.sh"
 . "$TESTS/support/nginx.sh"
+. "$TESTS/support/kmip.sh"
 nginx_need
 need softhsm2-util
 softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
@@ -34,8 +35,26 @@ config="kyok_config $SANDBOX/kyok.conf;"
 server="server { listen 127.0.0.1:$https ssl http2; listen 127.0.0.1:$plain; $both location / { return 200 ok; } }"
 
 # --- 4 workers, 3 reloads, both types of key, both versions of TLS ------------------------------------
+# At KMIP servers: SoftHSM loses sight of its token while another process logs in.
+keys=() pids=()
+for type in ec rsa; do
+    [ $type = ec ] && made=ec-p256 || made=rsa-2048
+    keys+=("key $type $made" "load $type $SANDBOX/$type.key")
+done
+kmip_server one "${keys[@]}" && first=$PORT
+kmip_server two "${keys[@]}"
+kmip_group edge alice "$first,$PORT" 'timeout = 20' >"$SANDBOX/kmip.conf"
+chmod 711 "$CERTS"
+chmod 644 "$CERTS"/ca.crt "$CERTS"/alice.crt
+[ "$(id -u)" -ne 0 ] || chown nobody "$CERTS/alice.key"
+edge=
+for type in ec rsa; do
+    KYOK_CONF=$SANDBOX/kmip.conf "$KYOK" key reference "kmip://edge/$type" -o "$SANDBOX/$type.edge"
+    edge="$edge ssl_certificate $SANDBOX/$type.pem; ssl_certificate_key $SANDBOX/$type.edge;"
+done
 nginx_workers=4
-nginx_conf "$config" "$server"
+nginx_conf "kyok_config $SANDBOX/kmip.conf;" "server { listen 127.0.0.1:$https ssl; listen 127.0.0.1:$plain; $edge
+    location / { return 200 ok; } location = /kyok { kyok_status; } }"
 nginx_start || exit 1
 for tls in 1.2 1.3; do
     for sigalgs in ECDSA+SHA256 RSA-PSS+SHA256; do
@@ -47,9 +66,11 @@ for i in 1 2 3; do sleep 1; nginx_reload 60; done
 wait "${pids[@]}"
 is "$mixed connections over 4 workers and 3 reloads: none fails" \
     "$(cat "$SANDBOX"/load.* | perl -ne '/done=(\d+) failed=(\d+)/ and $d += $1, $f += $2; END { print "$d $f" }')" "$mixed 0"
+sleep 1.5
+is "the status counts those of all workers, also of ended ones" \
+    "$(curl -sS "http://127.0.0.1:$plain/kyok" | awk '$1 == "kyok_full_handshakes_total" { print $2 }')" "$mixed"
 is "nothing worse than an error in the log" "$(nginx_bad_lines)" ""
 nginx_stop
-is "no session is left" "$(faulty one sessions)" 0
 
 # --- memory ---------------------------------------------------------------------------------------------
 nginx_workers=1
