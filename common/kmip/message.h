@@ -274,8 +274,8 @@ struct kyok_kmip_query_response {
     KYOK_KMIP_LIST(struct kyok_bytes) validations;                           /* 1.3; content */
     KYOK_KMIP_LIST(struct kyok_bytes) capabilities;                          /* 1.3; content */
     KYOK_KMIP_LIST(enum kyok_kmip_client_registration_method) registrations; /* 1.3 */
-    struct kyok_bytes defaults_information;                                  /* 2.0; content */
-    struct kyok_bytes protection_storage_masks;                              /* 2.0; content */
+    KYOK_KMIP_LIST(struct kyok_bytes) defaults_information;                  /* 2.0; content */
+    KYOK_KMIP_LIST(struct kyok_bytes) protection_storage_masks;              /* 2.0; content */
 };
 
 struct kyok_kmip_versions { /* 4.26 Discover Versions, both ways; 1.1 */

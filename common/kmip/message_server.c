@@ -35,8 +35,8 @@ static const struct kyok_kmip_field query_response_fields[] = {
     LIST(CONTENT, VALIDATION_INFORMATION, validations, 1_3),
     LIST(CONTENT, CAPABILITY_INFORMATION, capabilities, 1_3),
     LIST(ENUM, CLIENT_REGISTRATION_METHOD, registrations, 1_3),
-    ONE(CONTENT, DEFAULTS_INFORMATION, defaults_information, 2_0),
-    ONE(CONTENT, PROTECTION_STORAGE_MASKS, protection_storage_masks, 2_0),
+    LIST(CONTENT, DEFAULTS_INFORMATION, defaults_information, 2_0),
+    LIST(CONTENT, PROTECTION_STORAGE_MASKS, protection_storage_masks, 2_0),
 };
 KYOK_KMIP_DEFINE(kyok_kmip_query_response_shape, query_response, query_response_fields);
 
