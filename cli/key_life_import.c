@@ -196,6 +196,30 @@ static enum kyok_status run_import(struct cli *cli)
     return finish(cli, context, reference, cli->operands[1]);
 }
 
+/* --- replicate ------------------------------------------------------------------------------- */
+
+static const struct cli_option replicate_options[] = {
+    {.name = "--to",
+     .argument = "TOKEN",
+     .summary = "label of the token that gets the key",
+     .required = true},
+    {.name = "--allow-oaep-sha1", .summary = "accept tokens that know RSA-OAEP with SHA-1 only"},
+};
+
+static enum kyok_status run_replicate(struct cli *cli)
+{
+    KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *reference = NULL;
+    struct kyok_context *context;
+
+    KYOK_TRY(cli_reference(cli, 0, &reference));
+    KYOK_TRY(cli_context(cli, &context));
+    KYOK_TRY(kyok_key_replicate(context, reference, cli_option(cli, "--to"),
+                                cli_option(cli, "--allow-oaep-sha1") != NULL, &cli->error));
+    return cli->json ? cli_json(cli, json_pack("{s:o}", "replicated-to",
+                                               cli_json_text(cli_option(cli, "--to"))))
+                     : KYOK_OK;
+}
+
 const struct cli_verb cli_key_life_import_verbs[] = {
     {.words = "key import",
      .operands = "REF [FILE]",
@@ -213,6 +237,20 @@ const struct cli_verb cli_key_life_import_verbs[] = {
          "meets require = non-extractable, never never-extractable.",
      CLI_OPTIONS(import_options),
      .run = run_import},
+    {.words = "key replicate",
+     .operands = "REF",
+     .least = 1,
+     .most = 1,
+     .summary = "put the same AES key into another token of its group",
+     .description = "Wraps the key inside one token of its group for a key of the moment of TOKEN, "
+                    "and unwraps "
+                    "it there, as a key that cannot leave. The tokens' keys are compared "
+                    "afterwards. A key that "
+                    "was made never to leave its token (as kyok makes them) is refused: such a "
+                    "token is cloned "
+                    "with the vendor's tool, which keeps never-extractable true.",
+     CLI_OPTIONS(replicate_options),
+     .run = run_replicate},
     {.words = "key seal",
      .operands = "IN",
      .least = 1,

@@ -54,6 +54,12 @@ enum kyok_status kyok_key_destroy(struct kyok_context *context,
                                   const struct kyok_reference *reference, bool force,
                                   struct kyok_error *err);
 
+/* The same AES key into another token of its group, by its label; members are compared afterwards.
+ * A key that may not leave its token is refused. */
+enum kyok_status kyok_key_replicate(struct kyok_context *context,
+                                    const struct kyok_reference *reference, const char *token,
+                                    bool allow_sha1, struct kyok_error *err);
+
 /* Makes the transport key pair for importing a key as reference names it, finds the best OAEP hash
  * that the token takes, and gives the public half (SubjectPublicKeyInfo, appended). */
 enum kyok_status kyok_key_import_begin(struct kyok_context *context,

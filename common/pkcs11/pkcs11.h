@@ -138,6 +138,13 @@ enum kyok_status kyok_group_import(struct kyok_group_key *transport,
                                    struct kyok_import_request *request,
                                    struct kyok_deadline deadline, struct kyok_error *err);
 
+/* The same AES key into the group's token that is labelled target, wrapped by RSA-OAEP with hash
+ * from token to token. KYOK_REFUSED for a key that may not leave its token. */
+enum kyok_status kyok_group_replicate(struct kyok_group_key *key, const char *target,
+                                      const struct kyok_key_name *name, unsigned usage,
+                                      enum kyok_hash hash, struct kyok_deadline deadline,
+                                      struct kyok_error *err);
+
 /* True in a thread that is inside a module's function: a module that uses this process's libcrypto
  * must not be led back to kyok. */
 bool kyok_inside_module(void);

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The same key into another token of its group: the target makes a transport pair for the moment,
+ * the source wraps the key with its public half, the target unwraps. The host sees the key wrapped
+ * only. A key that was made never to leave its token does not leave this way either.
+ */
+#include "common/pkcs11/life.h"
+#include "common/pkcs11/mechanism.h"
+
+#include <string.h>
+
+#define TRANSPORT_BITS 3072
+#define MODULUS_MOST 512
+
+struct replication {
+    struct kyok_group_key *key;
+    struct kyok_token *source;
+    struct kyok_deadline deadline;
+    enum kyok_hash hash;
+    struct kyok_key_name name;
+    unsigned usage;
+    uint8_t modulus[MODULUS_MOST], exponent[8]; /* of the target's transport key */
+    CK_ULONG modulus_size, exponent_size;
+    uint8_t wrapped[MODULUS_MOST];
+    size_t wrapped_size;
+};
+
+static bool oaep(enum kyok_hash hash, struct kyok_mechanism *mechanism)
+{
+    struct kyok_cipher_request request = {
+        .scheme = KYOK_CIPHER_RSA_OAEP, .hash = hash, .mgf1_hash = hash};
+
+    return kyok_mechanism_oaep(&request, mechanism);
+}
+
+/* --- at the source --------------------------------------------------------------------------- */
+
+static CK_RV wrap_on_source(const struct kyok_call *call, void *arg, struct kyok_error *err)
+{
+    static const CK_OBJECT_CLASS public_class = CKO_PUBLIC_KEY;
+    static const CK_KEY_TYPE rsa = CKK_RSA;
+    const struct kyok_lease *lease = call->lease;
+    struct replication *r = arg;
+    struct kyok_template template = {.count = 0};
+    struct kyok_mechanism mechanism;
+    CK_ULONG size = sizeof(r->wrapped);
+    CK_OBJECT_HANDLE transport;
+    CK_RV rv;
+
+    kyok_template_put(&template, CKA_CLASS, &public_class, sizeof(public_class));
+    kyok_template_put(&template, CKA_KEY_TYPE, &rsa, sizeof(rsa));
+    kyok_template_bool(&template, CKA_TOKEN, false);
+    kyok_template_bool(&template, CKA_WRAP, true);
+    kyok_template_put(&template, CKA_MODULUS, r->modulus, r->modulus_size);
+    kyok_template_put(&template, CKA_PUBLIC_EXPONENT, r->exponent, r->exponent_size);
+    if (!oaep(r->hash, &mechanism))
+        return CKR_MECHANISM_PARAM_INVALID;
+    rv = lease->f->C_CreateObject(lease->handle, template.fields, template.count, &transport);
+    if (rv != CKR_OK)
+        return rv;
+    rv = lease->f->C_WrapKey(lease->handle, &mechanism.mechanism, transport, call->object,
+                             r->wrapped, &size);
+    (void)lease->f->C_DestroyObject(lease->handle, transport);
+    r->wrapped_size = size;
+    if (rv != CKR_KEY_UNEXTRACTABLE && rv != CKR_KEY_NOT_WRAPPABLE)
+        return rv;
+    kyok_fail(err, KYOK_REFUSED, r->name.label, "this key was made never to leave its token");
+    kyok_remedy(err, "clone the token with the vendor's tool");
+    return CKR_OK;
+}
+
+/* --- at the target --------------------------------------------------------------------------- */
+
+static CK_RV read_transport(const struct kyok_lease *lease, CK_OBJECT_HANDLE public_key,
+                            struct replication *r)
+{
+    CK_ATTRIBUTE asked[] = {{CKA_MODULUS, r->modulus, sizeof(r->modulus)},
+                            {CKA_PUBLIC_EXPONENT, r->exponent, sizeof(r->exponent)}};
+    CK_RV rv = lease->f->C_GetAttributeValue(lease->handle, public_key, asked, 2);
+
+    if (rv == CKR_OK &&
+        (asked[0].ulValueLen > sizeof(r->modulus) || asked[1].ulValueLen > sizeof(r->exponent)))
+        return CKR_GENERAL_ERROR;
+    r->modulus_size = asked[0].ulValueLen;
+    r->exponent_size = asked[1].ulValueLen;
+    return rv;
+}
+
+static CK_RV make_transport(const struct kyok_lease *lease, CK_OBJECT_HANDLE *public_key,
+                            CK_OBJECT_HANDLE *private_key)
+{
+    static const CK_BYTE f4[] = {1, 0, 1};
+    static const CK_ULONG bits = TRANSPORT_BITS;
+    CK_MECHANISM generation = {CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0};
+    struct kyok_template outside = {.count = 0}, inside = {.count = 0};
+
+    kyok_template_bool(&outside, CKA_TOKEN, false);
+    kyok_template_put(&outside, CKA_MODULUS_BITS, &bits, sizeof(bits));
+    kyok_template_put(&outside, CKA_PUBLIC_EXPONENT, f4, sizeof(f4));
+    kyok_template_bool(&inside, CKA_TOKEN, false);
+    kyok_template_bool(&inside, CKA_PRIVATE, true);
+    kyok_template_bool(&inside, CKA_SENSITIVE, true);
+    kyok_template_bool(&inside, CKA_EXTRACTABLE, false);
+    kyok_template_bool(&inside, CKA_UNWRAP, true);
+    return lease->f->C_GenerateKeyPair(lease->handle, &generation, outside.fields, outside.count,
+                                       inside.fields, inside.count, public_key, private_key);
+}
+
+static CK_RV unwrap_on_target(const struct kyok_lease *lease, const struct replication *r,
+                              CK_OBJECT_HANDLE transport)
+{
+    struct kyok_template template = {.count = 0};
+    struct kyok_mechanism mechanism;
+    CK_OBJECT_HANDLE object;
+
+    if (!oaep(r->hash, &mechanism))
+        return CKR_MECHANISM_PARAM_INVALID;
+    kyok_template_aes(&template, true, false);
+    kyok_template_name(&template, &r->name);
+    kyok_template_usage(&template, r->usage);
+    return lease->f->C_UnwrapKey(lease->handle, &mechanism.mechanism, transport,
+                                 (CK_BYTE *)r->wrapped, r->wrapped_size, template.fields,
+                                 template.count, &object);
+}
+
+/* With the target's session held, the source is asked in between. */
+static CK_RV receive(const struct kyok_call *call, struct replication *r,
+                     CK_OBJECT_HANDLE public_key, CK_OBJECT_HANDLE private_key,
+                     struct kyok_error *err)
+{
+    struct kyok_plan plan = {
+        .verb = "replicate", .attempt = wrap_on_source, .arg = r, .login = true};
+    bool next_member;
+    CK_RV rv = read_transport(call->lease, public_key, r);
+
+    if (rv != CKR_OK)
+        return rv;
+    if (kyok_token_call(r->source, r->key->group, r->key, &plan, r->deadline, &next_member, err) !=
+        KYOK_OK)
+        return CKR_OK;
+    return unwrap_on_target(call->lease, r, private_key);
+}
+
+static CK_RV replicate_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
+{
+    const struct kyok_lease *lease = call->lease;
+    struct replication *r = arg;
+    CK_OBJECT_HANDLE found[1], public_key, private_key;
+    size_t count;
+    CK_RV rv = kyok_objects_find(lease, CKO_SECRET_KEY, r->name.label, r->name.id, r->name.id_size,
+                                 found, 1, &count);
+
+    if (rv != CKR_OK || count > 0) /* a run that was killed has got as far as this */
+        return rv;
+    rv = make_transport(lease, &public_key, &private_key);
+    if (rv != CKR_OK)
+        return rv;
+    rv = receive(call, r, public_key, private_key, err);
+    (void)lease->f->C_DestroyObject(lease->handle, public_key);
+    (void)lease->f->C_DestroyObject(lease->handle, private_key);
+    return rv;
+}
+
+static struct kyok_token *member(struct kyok_group *group, const char *label, bool is)
+{
+    struct kyok_token *members[KYOK_GROUP_MEMBERS];
+    size_t count = kyok_group_members(group, NULL, members, KYOK_GROUP_MEMBERS);
+
+    for (size_t i = 0; i < count; i++)
+        if ((strcmp(members[i]->label, label) == 0) == is)
+            return members[i];
+    return NULL;
+}
+
+enum kyok_status kyok_group_replicate(struct kyok_group_key *key, const char *target,
+                                      const struct kyok_key_name *name, unsigned usage,
+                                      enum kyok_hash hash, struct kyok_deadline deadline,
+                                      struct kyok_error *err)
+{
+    struct replication r = {
+        .key = key, .deadline = deadline, .hash = hash, .name = *name, .usage = usage};
+    struct kyok_plan plan = {
+        .verb = "replicate", .attempt = replicate_on, .arg = &r, .login = true, .write = true};
+    struct kyok_token *to;
+    bool next_member;
+
+    if (key->type != KYOK_KEY_AES)
+        return kyok_fail(err, KYOK_UNSUPPORTED, key->reference->text,
+                         "only AES keys are replicated by kyok");
+    KYOK_TRY(kyok_group_discover(key->group, true, deadline, err));
+    to = member(key->group, target, true);
+    r.source = member(key->group, target, false);
+    if (to == NULL || r.source == NULL)
+        return kyok_fail(err, KYOK_NOT_FOUND, key->group->config->name,
+                         "the group needs token \"%s\", which is to get the key, and another that "
+                         "has it",
+                         target);
+    return kyok_token_call(to, key->group, NULL, &plan, deadline, &next_member, err);
+}

@@ -1,0 +1,36 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The same key in another token of its group: wrapped from token to token where the key may leave, a clear
+# refusal where not.
+. "$(dirname "$0")/../support/lib.sh"
+need softhsm2-util pkcs11-tool
+softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+cd "$SANDBOX" || exit 1
+softhsm_new hsm && softhsm_token hsm one
+export SOFTHSM2_CONF=$SANDBOX/hsm.conf
+conf() {
+    kyok_conf '[token hsm]' "module = $(softhsm_module)" "$@" "pin-source = file:$(pin_file)" \
+        '[key made]' 'uri = pkcs11:object=made?kyok-group=hsm' '[key free]' 'uri = pkcs11:object=free?kyok-group=hsm'
+}
+conf 'uri = pkcs11:token=one'
+ok 'a key that kyok makes' "$KYOK" key generate made --type aes-256
+p11tool hsm --token-label one --keygen --key-type AES:32 --label free --id 0f --sensitive --extractable --usage-decrypt --usage-wrap >/dev/null 2>&1
+echo 'a secret' >secret
+ok 'seals' "$KYOK" seal --to free secret -o s.jwe
+softhsm_token hsm two
+conf 'uri = pkcs11:token=one' 'uri = pkcs11:token=two'
+
+refused 'a key that never leaves is refused' 1 'never to leave its token' "$KYOK" key replicate made --to two --allow-oaep-sha1
+refused 'not into a token outside the group' 1 'needs token "three"' "$KYOK" key replicate free --to three
+refused 'OAEP with SHA-1 must be allowed' 1 'allow-oaep-sha1' "$KYOK" key replicate free --to two
+ok 'replicates' "$KYOK" key replicate free --to two --allow-oaep-sha1
+ok 'again: nothing to do' "$KYOK" key replicate free --to two --allow-oaep-sha1
+like 'it is there, and cannot leave from there' "$(p11tool hsm --token-label two -O --type secrkey 2>&1 | tr '\n' ' ')" 'label: *free.*Access: *sensitive *$'
+unlike 'no transport key stays' "$(p11tool hsm --token-label two -O 2>&1)" 'RSA'
+conf 'uri = pkcs11:token=two'
+refused 'the envelope names the first token, which this group lacks' any '' "$KYOK" open s.jwe
+conf 'uri = pkcs11:token=one' 'uri = pkcs11:token=two'
+mv hsm all && mkdir -m 700 hsm
+for folder in all/*; do grep -q two "$folder/token.object" && cp -a "$folder" hsm/; done
+ok 'with the first token gone, the second opens it' bash -c "'$KYOK' open s.jwe | cmp - secret"
+done_testing
