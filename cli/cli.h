@@ -53,6 +53,7 @@
     TABLE(cli_vm_list_verbs)                                                                       \
     TABLE(cli_vm_lock_verbs)                                                                       \
     TABLE(cli_vm_tpm_verbs)                                                                        \
+    TABLE(cli_vm_copy_verbs)                                                                       \
     TABLE(cli_vm_audit_verbs)                                                                      \
     TABLE(cli_vm_harden_verbs)                                                                     \
     TABLE(cli_disk_info_verbs)                                                                     \

@@ -2,6 +2,7 @@
 /* Verbs that let the hook work outside a start: hold secrets, drop them, attach a disk. */
 #include "cli/disk.h"
 #include "cli/vm.h"
+#include "cli/vm_hook.h"
 #include "libvirt-hook/hook.h"
 
 #include <errno.h>
@@ -12,35 +13,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define HOOK_INSTALLED "/etc/libvirt/hooks/qemu.d/kyok"
-
-/* Where libvirt finds it, else in the build tree beside this program. */
-static const char *hook_path(char path[PATH_MAX])
-{
-    ssize_t size = readlink("/proc/self/exe", path, PATH_MAX - 32);
-    if (access(HOOK_INSTALLED, X_OK) == 0 || size <= 0)
-        return HOOK_INSTALLED;
-    path[size] = 0;
-    strcpy(strrchr(path, '/') + 1, "libvirt-hook/kyok");
-    return path;
-}
-
-static enum kyok_status run_hook(const char *vm, const char *operation, const char *xml,
-                                 struct kyok_error *err)
-{
-    char path[PATH_MAX];
-    size_t size = strlen(xml);
-    int input = memfd_create("domain", MFD_CLOEXEC);
-    bool good =
-        input >= 0 && write(input, xml, size) == (ssize_t)size && lseek(input, 0, SEEK_SET) == 0;
-    const char *const argv[] = {hook_path(path), vm, operation, "begin", "-", NULL};
-    enum kyok_status status = good ? program_feed(argv, NULL, input, 70000, NULL, err)
-                                   : kyok_fail_errno(err, vm, "the hook gets no input");
-    if (input >= 0)
-        close(input);
-    return status;
-}
 
 static enum kyok_status stored_xml(const char *vm, struct kyok_buffer *xml, struct kyok_error *err)
 {
@@ -82,7 +54,7 @@ static enum kyok_status run_lock(struct cli *cli)
     KYOK_TRY(vm_uuid(vm, uuid, &cli->error));
     KYOK_TRY(write_lock(uuid, &cli->error));
     KYOK_TRY(stored_xml(vm, &xml, &cli->error));
-    KYOK_TRY(run_hook(vm, "lock", (const char *)xml.data, &cli->error));
+    KYOK_TRY(vm_hook(vm, "lock", (const char *)xml.data, &cli->error));
     KYOK_TRY(vm_state(vm, state, sizeof(state), &cli->error));
     if (strcmp(state, "shut off") == 0)
         return done(cli, vm, "locked");
@@ -104,54 +76,16 @@ static enum kyok_status run_unlock(struct cli *cli)
     if (!cli_option(cli, "--hold"))
         return done(cli, vm, "may start");
     KYOK_TRY(stored_xml(vm, &xml, &cli->error));
-    KYOK_TRY(run_hook(vm, "unlock", (const char *)xml.data, &cli->error));
+    KYOK_TRY(vm_hook(vm, "unlock", (const char *)xml.data, &cli->error));
     return done(cli, vm, "may start, and libvirt holds its secrets until kyok vm lock");
 }
 
 /* --- attach and detach --- */
 
-static bool attach_xml(const struct disk *disk, const char *target, struct kyok_buffer *xml)
-{
-    char secret[KYOK_UUID_TEXT];
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer plain = {0};
-    if (!kyok_uuid_of_secret(disk->volume.luks.uuid, secret) ||
-        !disk_xml(disk->image, disk->volume.format, disk->volume.block_device, secret, &plain))
-        return false;
-    const char *text = (const char *)plain.data, *at = strstr(text, "<target dev='vda'");
-    return at && kyok_buffer_append(xml, text, (size_t)(at - text)) &&
-           kyok_buffer_printf(xml, "<target dev='%s'", target) &&
-           kyok_buffer_append_text(xml, at + strlen("<target dev='vda'")) &&
-           kyok_buffer_append(xml, "", 1);
-}
-
 static bool good_target(const char *target)
 {
     size_t size = strspn(target, "abcdefghijklmnopqrstuvwxyz0123456789");
     return size > 0 && size < 16 && target[size] == 0;
-}
-
-/* A domain of nothing but this disk, for the hook. */
-static enum kyok_status hook_for_disk(const char *vm, const char *uuid, const char *operation,
-                                      const char *disk, struct kyok_error *err)
-{
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer xml = {0};
-    if (!kyok_buffer_printf(&xml,
-                            "<domain><name>vm</name><uuid>%s</uuid><devices>%s</devices></domain>",
-                            uuid, disk) ||
-        !kyok_buffer_append(&xml, "", 1))
-        return kyok_fail(err, KYOK_SYSTEM, vm, "no memory for XML");
-    return run_hook(vm, operation, (const char *)xml.data, err);
-}
-
-static enum kyok_status write_temporary(const char *text, char path[64], struct kyok_error *err)
-{
-    strcpy(path, "/tmp/kyok-disk.XXXXXX");
-    int fd = mkostemp(path, O_CLOEXEC);
-    size_t size = strlen(text);
-    bool good = fd >= 0 && write(fd, text, size) == (ssize_t)size;
-    if (fd >= 0)
-        close(fd);
-    return good ? KYOK_OK : kyok_fail_errno(err, path, "the disk's XML cannot be written");
 }
 
 static enum kyok_status attach(struct cli *cli, const char *vm, const char *uuid, const char *xml)
@@ -161,15 +95,15 @@ static enum kyok_status attach(struct cli *cli, const char *vm, const char *uuid
     KYOK_TRY(vm_state(vm, state, sizeof(state), &cli->error));
     bool live = strcmp(state, "shut off") != 0;
     if (live)
-        KYOK_TRY(hook_for_disk(vm, uuid, "unlock", xml, &cli->error));
-    enum kyok_status status = write_temporary(xml, path, &cli->error);
+        KYOK_TRY(vm_hook_disk(vm, uuid, "unlock", xml, &cli->error));
+    enum kyok_status status = vm_temporary(xml, path, &cli->error);
     if (status == KYOK_OK)
         status = vm_virsh(NULL, &cli->error, "attach-device", "--domain", vm, "--file", path,
                           live ? "--live" : "--config",
                           live && cli_option(cli, "--config-too") ? "--config" : NULL, NULL);
     unlink(path);
     if (live)
-        (void)hook_for_disk(vm, uuid, "lock", xml, &none);
+        (void)vm_hook_disk(vm, uuid, "lock", xml, &none);
     return status;
 }
 
@@ -186,7 +120,7 @@ static enum kyok_status run_attach(struct cli *cli)
     KYOK_TRY(disk_open(cli, cli->operands[1], KYOK_VOLUME_READ, &disk));
     if (disk.copies.count == 0)
         return kyok_fail(&cli->error, KYOK_NOT_FOUND, disk.image, "the disk has no record");
-    if (!attach_xml(&disk, target, &xml))
+    if (!vm_disk_xml(&disk, target, &xml))
         return kyok_fail(&cli->error, KYOK_SYSTEM, disk.image, "no memory for its XML");
     /* QEMU takes the locks next. */
     disk_close(&disk);

@@ -64,6 +64,20 @@ refused "another VM's disk is not plugged" 1 'belongs to another VM' "$KYOK" vm 
 ok "no secret is left" no_secrets
 virsh -q destroy one >/dev/null
 
+# --- a new volume key for a running VM ---
+"$KYOK" disk create "$SANDBOX/new.qcow2" --size 4M --format qcow2 --key root --vm "$u" >/dev/null
+ok "it starts" start one
+virsh -q resume one
+ok "its disk is copied onto a new one while it runs" "$KYOK" vm copy one vda "$SANDBOX/new.qcow2"
+like "it goes on with the new one" "$(virsh -q domblklist one)" 'vda +.*new.qcow2'
+ok "no secret is left" no_secrets
+virsh -q destroy one >/dev/null
+like "and keeps it" "$(virsh -q domblklist one --inactive)" 'vda +.*new.qcow2'
+ok "it starts with it" start one
+virsh -q destroy one >/dev/null
+refused "a VM that is off is told what to do" 1 'kyok disk reencrypt' "$KYOK" vm copy one vda "$SANDBOX/plug.img"
+virsh -q define one.img.domain >/dev/null
+
 # --- two domains share a disk's secret ---
 "$KYOK" disk create "$SANDBOX/shared.img" --size 1M --key root --any-vm >/dev/null
 sxml=$("$KYOK" disk info shared.img | grep -o "uuid='[^']*'")
