@@ -27,7 +27,7 @@ NGX_CONF_FLAGS=(--with-compat --with-http_ssl_module --with-threads)
 ld_opt="-Wl,-z,relro,-z,now,-z,nodelete -Wl,-rpath,\\\$\$ORIGIN/..${LIBDIR:+:$LIBDIR}"
 
 cd "$source"
-newest=$(find "$here" "$source/conf_flags" -newer "$objects/Makefile" 2>/dev/null -name '*config*' | head -1)
+newest=$(find "$here" "$source/conf_flags" -newer "$objects/Makefile" -name '*config*' 2>/dev/null | head -1)
 if [ ! -f "$objects/Makefile" ] || [ -n "$newest" ]; then
     mkdir -p "$objects"
     ./configure "${NGX_CONF_FLAGS[@]}" --with-cc-opt="-g -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 ${NGX_KYOK_CFLAGS:-}" \

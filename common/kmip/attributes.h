@@ -207,8 +207,8 @@ enum kyok_kmip_attribute_id {
 
 /*
  * What identifies an attribute. A client's own "x-Product" in 1.x is vendor "x" and name "Product",
- * as the Vendor Attributes of 2.0 have it; so is a server's "y-". Other names in 1.x that the list lacks have
- * an empty vendor and are kept as they are; other tags in 2.x have only tag.
+ * as the Vendor Attributes of 2.0 have it; so is a server's "y-". Other names in 1.x that the list
+ * lacks have an empty vendor and are kept as they are; other tags in 2.x have only tag.
  */
 struct kyok_kmip_attribute_name {
     enum kyok_kmip_attribute_id id;

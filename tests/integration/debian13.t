@@ -46,6 +46,7 @@ in_tree() {
         mount -t tmpfs tmpfs "$root/dev/shm" && mount -t tmpfs -o mode=1777 tmpfs "$root/tmp" || exit 1
         for d in null zero random urandom full tty; do touch "$root/dev/$d" && mount --bind "/dev/$d" "$root/dev/$d"; done
         ln -s /proc/self/fd "$root/dev/fd"; ln -s fd/0 "$root/dev/stdin"; ln -s fd/1 "$root/dev/stdout"; ln -s fd/2 "$root/dev/stderr"
+        printf "127.0.0.1 localhost\n::1 localhost\n" >"$root/etc/hosts"
         mkdir -p "$root/src" "$root/build" && mount --bind "$source" "$root/src" &&
         mount -o remount,bind,ro "$root/src" && mount -t tmpfs tmpfs "$root/build" || exit 1
         exec chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LC_ALL=C BUILD=/build "$@"' \

@@ -12,7 +12,7 @@ export PATH=$SANDBOX/bin:$PATH
 
 # prepare NAME: a host with an empty token "company", as every guide begins.
 prepare() {
-    rm -rf "$SANDBOX/$1" && mkdir "$SANDBOX/$1"
+    rm -rf "${SANDBOX:?}/$1" && mkdir "$SANDBOX/$1"
     softhsm_new "$1/hsm" && softhsm_token "$1/hsm" company
     export SOFTHSM2_CONF=$SANDBOX/$1/hsm.conf
     kyok_conf '[token company]' "module = $(softhsm_module)" 'uri = pkcs11:token=company' \

@@ -135,7 +135,7 @@ faulty hung release; faulty hung clear; faulty hung hang C_Decrypt
 virsh -q start --paused one >killed.out 2>&1 & starter=$!
 hook_runs() { pgrep -f '^/etc/libvirt/hooks/qemu.d/kyok one prepare' >hook.pids; }
 wait_for 10 hook_runs; sleep 0.3
-ok "the hook is killed while it waits" kill -9 $(cat hook.pids)
+ok "the hook is killed while it waits" xargs kill -9 <hook.pids
 wait $starter
 is "the start failed" "$(virsh domstate one | head -1)" "shut off"
 gone() { ! pgrep -f '^/etc/libvirt/hooks/qemu.d/kyok one prepare'; }

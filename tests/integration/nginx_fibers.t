@@ -34,7 +34,7 @@ servers="server { listen 127.0.0.1:$https ssl http2; listen 127.0.0.1:$plain; $c
   server { listen 127.0.0.1:$front; location / { proxy_pass https://127.0.0.1:$mtls; $client
     proxy_ssl_session_reuse off; } }"
 
-main= tail=
+main='' tail=''
 if [ -e $nginx_modules/ngx_stream_module.so ]; then
     main="load_module $nginx_modules/ngx_stream_module.so;"
     tail="stream { server { listen 127.0.0.1:$streams ssl; ssl_protocols TLSv1.2 TLSv1.3;

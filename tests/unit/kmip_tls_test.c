@@ -102,6 +102,7 @@ static void server_start(struct server *server, int family)
 
 static void server_stop(struct server *server)
 {
+    shutdown(server->listener, SHUT_RDWR); /* nobody may have come */
     pthread_join(server->thread, NULL);
     close(server->listener);
 }
