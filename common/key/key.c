@@ -13,6 +13,14 @@ bool kyok_inside_custodian(void)
 
 /* --- making --- */
 
+/* Until the custodian has been asked; 0 would say "no". */
+static void nothing_known(struct kyok_key_info *info)
+{
+    info->sensitive = info->always_sensitive = info->never_extractable = info->extractable =
+        info->local = info->may_sign = info->may_decrypt = info->may_derive = info->may_wrap =
+            info->may_unwrap = info->may_encrypt = info->always_authenticate = KYOK_NOT_KNOWN;
+}
+
 static enum kyok_status key_new(struct kyok_custodian *custodian,
                                 const struct kyok_reference *reference,
                                 struct kyok_bytes public_key, struct kyok_key **key,
@@ -30,6 +38,7 @@ static enum kyok_status key_new(struct kyok_custodian *custodian,
     KYOK_TRY(kyok_reference_copy(reference, &fresh->reference, err));
     if (public_key.size == 0)
         return KYOK_OK;
+    nothing_known(&fresh->info);
     fresh->info.object = KYOK_OBJECT_PRIVATE;
     fresh->info.type = kyok_spki_type(public_key, &fresh->info.bits);
     fresh->info.public_key = malloc(public_key.size);
