@@ -52,7 +52,8 @@ enum kyok_origin kp_origin(BIO *in)
     struct stat status;
 
     if (fd < 0 || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) ||
-        (status.st_mode & S_IWOTH) != 0 || (status.st_uid != 0 && status.st_uid != geteuid()))
+        (status.st_mode & (S_IWGRP | S_IWOTH)) != 0 ||
+        (status.st_uid != 0 && status.st_uid != geteuid()))
         return KYOK_FROM_DATA;
     return KYOK_FROM_CONFIGURATION;
 }

@@ -164,7 +164,7 @@ static void end_errand(void *body)
 static const struct kyok_job_type errand_type = {
     .name = "probe", .body_size = sizeof(struct errand), .run = run_errand, .destroy = end_errand};
 
-static void background(void *host, void (*work)(void *arg), void *arg)
+static bool background(void *host, void (*work)(void *arg), void *arg)
 {
     struct kyok_custodian *custodian = host;
     struct kyok_lane *lane = kyok_custodian_lane(custodian);
@@ -172,10 +172,10 @@ static void background(void *host, void (*work)(void *arg), void *arg)
     struct kyok_error err;
 
     if (job == NULL)
-        return;
+        return false;
     kyok_context_up_ref(custodian->context);
     *(struct errand *)kyok_job_body(job) = (struct errand){custodian->context, work, arg};
-    (void)kyok_job_start(job, lane, &err);
+    return kyok_job_start(job, lane, &err) == KYOK_OK;
 }
 
 enum kyok_status kyok_pkcs11_custodian_new(const struct kyok_token_config *config,

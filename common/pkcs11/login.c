@@ -39,6 +39,14 @@ static bool was_rejected(struct kyok_group *group, const struct kyok_token *toke
     return false;
 }
 
+/* Else it was the token's state that refused (locked, not initialised, somebody else's login): that
+ * passes, and the PIN may well be right. */
+static bool tells_a_wrong_pin(CK_RV rv)
+{
+    return rv == CKR_PIN_INCORRECT || rv == CKR_PIN_INVALID || rv == CKR_PIN_LEN_RANGE ||
+           rv == CKR_PIN_EXPIRED;
+}
+
 static void remember_rejected(struct kyok_group *group, const struct kyok_token *token,
                               const struct kyok_secret *pin)
 {
@@ -88,9 +96,9 @@ static enum kyok_status refused(struct kyok_group *group, const struct kyok_toke
     if (err->status == KYOK_PIN) {
         snprintf(err->what, sizeof(err->what), "login refused; the PIN came from %s",
                  source_text(group, token));
-        if (pin != NULL && rv != CKR_PIN_LOCKED)
+        if (pin != NULL && tells_a_wrong_pin(rv))
             remember_rejected(group, token, pin);
-        if (err->remedy[0] == '\0')
+        if (err->remedy[0] == '\0' && tells_a_wrong_pin(rv))
             kyok_remedy(err, "correct it there: it is not tried again until it changes");
     }
     return err->status;
@@ -197,12 +205,17 @@ CK_RV kyok_context_login(const struct kyok_lease *lease, struct kyok_group *grou
 {
     KYOK_AUTO_SECRET struct kyok_secret *pin = NULL;
     struct kyok_error err;
+    CK_RV rv;
 
     if (lease->token->flags & CKF_PROTECTED_AUTHENTICATION_PATH)
         return lease->f->C_Login(lease->handle, CKU_CONTEXT_SPECIFIC, NULL, 0);
     if (get_pin(group, lease->token, lease->token->label, &pin, &err) != KYOK_OK ||
         was_rejected(group, lease->token, pin))
         return CKR_PIN_INCORRECT;
-    return lease->f->C_Login(lease->handle, CKU_CONTEXT_SPECIFIC, kyok_secret_data(pin),
-                             kyok_secret_size(pin));
+    rv = lease->f->C_Login(lease->handle, CKU_CONTEXT_SPECIFIC, kyok_secret_data(pin),
+                           kyok_secret_size(pin));
+    /* The PIN may have been changed since the session's login: each operation would burn a try. */
+    if (tells_a_wrong_pin(rv))
+        remember_rejected(group, lease->token, pin);
+    return rv;
 }

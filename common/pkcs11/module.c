@@ -297,20 +297,28 @@ static enum kyok_status start(struct kyok_module *module, struct kyok_error *err
     return rv == CKR_OK ? KYOK_OK : start_failed(module, rv, err);
 }
 
+/* However it ended: others wait for it. */
+static void scan_ended(struct kyok_module *module)
+{
+    pthread_mutex_lock(&module->lock);
+    module->scanning = false;
+    pthread_cond_broadcast(&module->changed);
+    pthread_mutex_unlock(&module->lock);
+}
+
 static enum kyok_status scan_once(struct kyok_module *module, struct kyok_deadline deadline,
                                   struct kyok_error *err)
 {
     struct kyok_guard guard;
     CK_RV rv;
 
-    if (!kyok_module_enter(module, &guard, deadline))
+    if (!kyok_module_enter(module, &guard, deadline)) {
+        scan_ended(module);
         return kyok_fail(err, KYOK_TIMEOUT, module->path, "the module is being restarted");
+    }
     rv = scan(module);
     kyok_module_leave(&guard);
-    pthread_mutex_lock(&module->lock);
-    module->scanning = false;
-    pthread_cond_broadcast(&module->changed);
-    pthread_mutex_unlock(&module->lock);
+    scan_ended(module);
     return rv == CKR_OK ? KYOK_OK : kyok_rv_fail(err, rv, module->path, "C_GetSlotList failed");
 }
 
@@ -322,7 +330,7 @@ enum kyok_status kyok_module_ready(struct kyok_module *module, bool again,
     pthread_mutex_lock(&module->lock);
     while (waited && (module->state == KYOK_MODULE_STARTING || module->scanning))
         waited = kyok_module_wait(module, &module->changed, deadline);
-    must_start = module->state == KYOK_MODULE_COLD;
+    must_start = waited && module->state == KYOK_MODULE_COLD;
     must_scan = waited && (must_start || again || module->scanned_ns == 0);
     if (must_start)
         module->state = KYOK_MODULE_STARTING;
@@ -332,10 +340,7 @@ enum kyok_status kyok_module_ready(struct kyok_module *module, bool again,
     if (!waited)
         return kyok_fail(err, KYOK_TIMEOUT, module->path, "the module does not answer");
     if (must_start && start(module, err) != KYOK_OK) {
-        pthread_mutex_lock(&module->lock);
-        module->scanning = false;
-        pthread_cond_broadcast(&module->changed);
-        pthread_mutex_unlock(&module->lock);
+        scan_ended(module);
         return err->status;
     }
     return must_scan ? scan_once(module, deadline, err) : KYOK_OK;

@@ -22,8 +22,9 @@ enum kyok_status kyok_group_new(const struct kyok_token_config *config, struct k
                                 struct kyok_group **group, struct kyok_error *err);
 void kyok_group_free(struct kyok_group *group);
 
-/* Runs work(arg) soon on another thread: for probing members that are away. */
-typedef void kyok_group_background(void *host, void (*work)(void *arg), void *arg);
+/* Runs work(arg) soon on another thread, for probing members that are away; false when it cannot.
+ */
+typedef bool kyok_group_background(void *host, void (*work)(void *arg), void *arg);
 void kyok_group_set_background(struct kyok_group *group, kyok_group_background *background,
                                void *host);
 

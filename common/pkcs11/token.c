@@ -128,15 +128,17 @@ void kyok_token_forget(struct kyok_token *token)
 
 /* Sessions may live on in the token after an error that was not theirs, and would fill its limit.
  * While they are closed no new one is opened, so that a number given out again is not closed by
- * mistake. */
-static void close_sessions(struct kyok_token *token, const struct kyok_session *idle,
-                           struct kyok_deadline deadline)
+ * mistake. A restart of the module ends them all: waiting for it here would be waiting in a circle
+ * (it waits for the threads inside, and those wait to open a session), and after it their numbers
+ * may be other tokens' sessions. */
+static void close_sessions(struct kyok_token *token, const struct kyok_session *idle)
 {
+    const struct kyok_deadline at_once = {0};
     struct kyok_module *module = token->module;
     struct kyok_guard guard;
 
     pthread_mutex_unlock(&module->lock);
-    if (kyok_module_enter(module, &guard, deadline)) {
+    if (kyok_module_enter(module, &guard, at_once)) {
         for (; idle != NULL; idle = idle->next)
             (void)module->f->C_CloseSession(idle->handle);
         kyok_module_leave(&guard);
@@ -156,7 +158,7 @@ void kyok_token_renew(struct kyok_token *token, uint64_t seen_epoch, struct kyok
     while (token->opening > 0 && waited)
         waited = kyok_module_wait(token->module, &token->changed, deadline);
     if (idle != NULL && waited)
-        close_sessions(token, idle, deadline);
+        close_sessions(token, idle);
     free_sessions(idle);
     token->renewing = false;
     pthread_cond_broadcast(&token->changed);
@@ -192,7 +194,19 @@ const char *kyok_token_text(const struct kyok_token *token, char *text, size_t s
     return text;
 }
 
-/* --- handles: open addressing by key serial; entries are never removed --- */
+/* --- handles: open addressing by key serial --- */
+
+/* A host may open a key for each of its connections, and serials never come again: what is
+ * remembered is bounded, and what is forgotten is sought again. */
+#define HANDLES_MOST ((size_t)8192)
+
+static void forget_handles(struct kyok_token *token)
+{
+    for (size_t i = 0; i < token->handle_room; i++)
+        free(token->handles[i].why);
+    memset(token->handles, 0, token->handle_room * sizeof(*token->handles));
+    token->handle_count = 0;
+}
 
 static struct kyok_handle *probe(struct kyok_handle *handles, size_t room, uint64_t key)
 {
@@ -206,8 +220,13 @@ static struct kyok_handle *probe(struct kyok_handle *handles, size_t room, uint6
 static bool grow(struct kyok_token *token)
 {
     size_t room = token->handle_room == 0 ? 64 : token->handle_room * 2;
-    struct kyok_handle *fresh = calloc(room, sizeof(*fresh));
+    struct kyok_handle *fresh;
 
+    if (room > HANDLES_MOST) {
+        forget_handles(token);
+        return true;
+    }
+    fresh = calloc(room, sizeof(*fresh));
     if (fresh == NULL)
         return false;
     for (size_t i = 0; i < token->handle_room; i++) {

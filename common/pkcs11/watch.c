@@ -27,6 +27,13 @@ static CK_RV nothing(const struct kyok_call *call, void *arg, struct kyok_error 
     return call->lease->f->C_GetSessionInfo(call->lease->handle, &info);
 }
 
+static void probing_ended(struct kyok_live_group *live)
+{
+    pthread_mutex_lock(&live->lock);
+    live->probing = false;
+    pthread_mutex_unlock(&live->lock);
+}
+
 /* Runs beside the callers: a lost member costs them nothing. */
 static void probe(void *arg)
 {
@@ -45,9 +52,7 @@ static void probe(void *arg)
         if (needs_probe(members[i]))
             (void)kyok_token_call(members[i], group, NULL, &plan, deadline, &next_member, &err);
     }
-    pthread_mutex_lock(&live->lock);
-    live->probing = false;
-    pthread_mutex_unlock(&live->lock);
+    probing_ended(live);
 }
 
 static bool someone_is_due(struct kyok_group *group, struct kyok_live_group *live)
@@ -72,8 +77,8 @@ void kyok_group_look_after(struct kyok_group *group)
     begin = !live->probing;
     live->probing |= begin;
     pthread_mutex_unlock(&live->lock);
-    if (begin)
-        group->background(group->background_host, probe, group);
+    if (begin && !group->background(group->background_host, probe, group))
+        probing_ended(live); /* no thread to be had now: the next caller tries again */
 }
 
 /* --- figures --- */

@@ -91,6 +91,8 @@ ok 'a PIN source in an own file' load bad.pem
 refused 'not out of a pipe' any 'pin-source|data' sh -c 'cat bad.pem | openssl pkey -noout'
 chmod 666 bad.pem
 refused 'not out of a file that anyone may write' any 'pin-source|data' load bad.pem
+chmod 660 bad.pem
+refused 'nor its group' any 'pin-source|data' load bad.pem
 chmod 600 bad.pem
 if [ "$(id -u)" = 0 ]; then
     chown 12345 bad.pem

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bookkeeping of modules and tokens in the moments that no real module brings about on demand. */
+#include "common/pkcs11/live.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct kyok_error err;
+static CK_RV login_answer;
+static unsigned logins, closes;
+
+/* --- a module of a few functions --- */
+
+static CK_RV no_slots(CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count)
+{
+    (void)present;
+    (void)slots;
+    *count = 0;
+    return CKR_OK;
+}
+
+static CK_RV log_in(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *pin, CK_ULONG size)
+{
+    (void)session;
+    (void)user;
+    (void)pin;
+    (void)size;
+    logins++;
+    return login_answer;
+}
+
+static CK_RV token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
+{
+    (void)slot;
+    memset(info, 0, sizeof(*info));
+    info->flags = CKF_LOGIN_REQUIRED;
+    return CKR_OK;
+}
+
+static CK_RV close_session(CK_SESSION_HANDLE session)
+{
+    (void)session;
+    closes++;
+    return CKR_OK;
+}
+
+static CK_FUNCTION_LIST functions = {.version = {2, 40},
+                                     .C_GetSlotList = no_slots,
+                                     .C_Login = log_in,
+                                     .C_GetTokenInfo = token_info,
+                                     .C_CloseSession = close_session};
+
+static struct kyok_module new_module(void)
+{
+    return (struct kyok_module){.path = (char *)"fake.so",
+                                .f = &functions,
+                                .lock = PTHREAD_MUTEX_INITIALIZER,
+                                .changed = PTHREAD_COND_INITIALIZER,
+                                .state = KYOK_MODULE_READY,
+                                .epoch = 1};
+}
+
+static struct kyok_token new_token(struct kyok_module *module)
+{
+    return (struct kyok_token){.module = module,
+                               .changed = PTHREAD_COND_INITIALIZER,
+                               .label = "fake",
+                               .serial = "1",
+                               .epoch = 1};
+}
+
+static struct kyok_deadline soon(void)
+{
+    return (struct kyok_deadline){1}; /* has passed, by whatever clock the condition has */
+}
+
+/* --- restarts --- */
+
+static void a_scan_that_a_restart_outlasts_is_over(void **state)
+{
+    struct kyok_module module = new_module();
+
+    (void)state;
+    module.restarting = true;
+    assert_int_equal(kyok_module_ready(&module, true, soon(), &err), KYOK_TIMEOUT);
+    assert_false(module.scanning); /* else everybody waits for it, for good */
+    module.restarting = false;
+    assert_int_equal(kyok_module_ready(&module, true, soon(), &err), KYOK_OK);
+    assert_int_equal(module.calls, 0);
+}
+
+static void who_has_no_time_left_starts_nothing(void **state)
+{
+    struct kyok_module module = new_module();
+
+    (void)state;
+    module.state = KYOK_MODULE_COLD;
+    module.scanning = true;
+    assert_int_equal(kyok_module_ready(&module, false, soon(), &err), KYOK_TIMEOUT);
+    assert_int_equal(module.state, KYOK_MODULE_COLD);
+}
+
+static void add_idle(struct kyok_token *token)
+{
+    struct kyok_session *session = calloc(1, sizeof(*session));
+
+    assert_non_null(session);
+    session->handle = 7;
+    session->epoch = token->epoch;
+    session->next = token->idle;
+    token->idle = session;
+    token->open++;
+    token->live++;
+}
+
+static void renewing_does_not_wait_for_a_restart(void **state)
+{
+    struct kyok_module module = new_module();
+    struct kyok_token token = new_token(&module);
+    int64_t begun = kyok_now_ns();
+
+    (void)state;
+    add_idle(&token);
+    module.restarting = true;
+    closes = 0;
+    pthread_mutex_lock(&module.lock);
+    kyok_token_renew(&token, 1, kyok_deadline_in_ms(3000));
+    pthread_mutex_unlock(&module.lock);
+    assert_true(kyok_now_ns() - begun < INT64_C(2000000000));
+    assert_int_equal(closes, 0); /* the restart ends it; the number may be another's by then */
+    assert_false(token.renewing);
+    assert_int_equal(token.open, 0);
+
+    module.restarting = false;
+    add_idle(&token);
+    pthread_mutex_lock(&module.lock);
+    kyok_token_renew(&token, 2, kyok_deadline_in_ms(3000));
+    pthread_mutex_unlock(&module.lock);
+    assert_int_equal(closes, 1);
+}
+
+/* --- handles --- */
+
+static void what_is_remembered_of_keys_is_bounded(void **state)
+{
+    struct kyok_module module = new_module();
+    struct kyok_token token = new_token(&module);
+    struct kyok_handle *handle = NULL;
+
+    (void)state;
+    for (uint64_t key = 1; key <= 100000; key++) {
+        handle = kyok_token_handle(&token, key, true);
+        assert_non_null(handle);
+        assert_int_equal(handle->key, key);
+        assert_int_equal(handle->found, KYOK_NOT_SOUGHT);
+        handle->why = malloc(sizeof(*handle->why));
+        handle->found = KYOK_MISSING;
+    }
+    assert_true(token.handle_room <= 8192);
+    assert_ptr_equal(kyok_token_handle(&token, 100000, false), handle);
+    for (size_t i = 0; i < token.handle_room; i++)
+        free(token.handles[i].why);
+    free(token.handles);
+}
+
+/* --- PINs --- */
+
+static char pin_path[] = "/tmp/kyok-live-XXXXXX";
+
+static void write_pin(const char *pin)
+{
+    FILE *file = fopen(pin_path, "w");
+
+    assert_non_null(file);
+    fputs(pin, file);
+    fclose(file);
+}
+
+static int make_pin_file(void **state)
+{
+    int fd = mkstemp(pin_path);
+
+    (void)state;
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_pin_file(void **state)
+{
+    (void)state;
+    return unlink(pin_path);
+}
+
+struct pin_case {
+    struct kyok_module module;
+    struct kyok_token token;
+    struct kyok_token_config config;
+    struct kyok_group *group;
+    struct kyok_lease lease;
+    char source[64];
+};
+
+static void begin(struct pin_case *c)
+{
+    *c = (struct pin_case){.module = new_module()};
+    c->token = new_token(&c->module);
+    snprintf(c->source, sizeof(c->source), "file:%s", pin_path);
+    c->config = (struct kyok_token_config){.name = (char *)"hsm", .pin_source = c->source};
+    assert_int_equal(kyok_group_new(&c->config, NULL, &c->group, &err), KYOK_OK);
+    c->lease = (struct kyok_lease){.token = &c->token, .f = &functions, .handle = 1, .epoch = 1};
+    write_pin("1234");
+    logins = 0;
+}
+
+static void a_key_that_asks_each_time_burns_one_try(void **state)
+{
+    struct pin_case c;
+
+    (void)state;
+    begin(&c);
+    login_answer = CKR_PIN_INCORRECT;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(kyok_context_login(&c.lease, c.group), CKR_PIN_INCORRECT);
+    assert_int_equal(logins, 1);
+    write_pin("5678");
+    login_answer = CKR_OK;
+    assert_int_equal(kyok_context_login(&c.lease, c.group), CKR_OK);
+    assert_int_equal(logins, 2);
+    kyok_group_free(c.group);
+}
+
+static enum kyok_status log_in_once(struct pin_case *c)
+{
+    enum kyok_status status;
+    CK_RV rv;
+
+    pthread_mutex_lock(&c->module.lock);
+    status = kyok_token_login(&c->lease, c->group, kyok_deadline_never(), &rv, &err);
+    pthread_mutex_unlock(&c->module.lock);
+    return status;
+}
+
+static void a_pin_is_not_wrong_because_the_token_was_not_ready(void **state)
+{
+    struct pin_case c;
+
+    (void)state;
+    begin(&c);
+    login_answer = CKR_USER_PIN_NOT_INITIALIZED;
+    assert_int_equal(log_in_once(&c), KYOK_PIN);
+    login_answer = CKR_OK; /* the security officer has set that very PIN */
+    assert_int_equal(log_in_once(&c), KYOK_OK);
+    assert_int_equal(logins, 2);
+    kyok_group_free(c.group);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_scan_that_a_restart_outlasts_is_over),
+        cmocka_unit_test(who_has_no_time_left_starts_nothing),
+        cmocka_unit_test(renewing_does_not_wait_for_a_restart),
+        cmocka_unit_test(what_is_remembered_of_keys_is_bounded),
+        cmocka_unit_test(a_key_that_asks_each_time_burns_one_try),
+        cmocka_unit_test(a_pin_is_not_wrong_because_the_token_was_not_ready),
+    };
+
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, make_pin_file, remove_pin_file);
+}
