@@ -321,8 +321,9 @@ lint-built:
 # --- demo ----------------------------------------------------------------------------------------
 .PHONY: demo demo-stop
 demo:
-	@tests/support/setup.sh build demo
-	@$(MAKE) --no-print-directory all
+	@tests/support/setup.sh build nginx demo
+	@$(MAKE) --no-print-directory all nginx-module $(BUILD)/tests/support/faulty_module.so \
+		$(BUILD)/tests/support/faulty_tool
 	@BUILD=$(abspath $(BUILD)) demo/demo.sh
 demo-stop:
 	@BUILD=$(abspath $(BUILD)) demo/demo.sh stop

@@ -182,6 +182,46 @@ printf '   $ curl --cacert ca.pem https://localhost:%s/\n' "$port"
 answer=$(visit) || { tail -5 error.log; die 'curl does not get its page'; }
 printf '     %s\n' "$answer"
 
+# --- kyok's nginx module ---------------------------------------------------------------------------
+ngx_module=$BUILD/nginx-module/ngx_kyok_module.so
+# Sixteen visitors at once; prints the milliseconds until all are served.
+crowd() {
+    local begin now clients=() i served=0
+    begin=$(date +%s%3N)
+    for i in $(seq 16); do visit >"crowd.$i" 2>/dev/null & clients+=($!); done
+    for i in "${clients[@]}"; do wait "$i" && served=$((served + 1)); done
+    now=$(date +%s%3N)
+    rm -f crowd.*
+    printf '     %d of 16 visitors served after %d ms\n' $served $((now - begin))
+}
+restart_nginx() {
+    kill "$(cat nginx.pid)"
+    for _ in $(seq 50); do [ -e nginx.pid ] || break; sleep 0.1; done
+    serve || { tail -5 error.log; die 'nginx does not start'; }
+    cat nginx.pid >>"$state"
+}
+if [ -e "$ngx_module" ] && [ -e "$BUILD/tests/support/faulty_module.so" ]; then
+    step 'A network HSM is slow: 200 ms for each signature, and one worker' \
+        'Stock nginx waits for each signature, and so does everybody else on that worker:'
+    cp "$BUILD/tests/support/faulty_module.so" hsm.so
+    faulty() { "$BUILD/tests/support/faulty_tool" "$D/hsm.so.control" "$@"; }
+    faulty create --module "$module" --environment "SOFTHSM2_CONF=$D/softhsm2.conf"
+    sed -i "s|^module = .*|module = $D/hsm.so|" kyok.conf
+    restart_nginx
+    faulty delay C_Sign 200ms
+    crowd
+    faulty delay C_Sign 0ms
+    step 'The same with kyok'\''s nginx module' \
+        'Handshakes are suspended while the HSM works; the worker goes on. No env lines, no openssl.cnf:'
+    sed -i "/^env /d; 1i load_module $ngx_module;\nkyok_config $D/kyok.conf;" nginx.conf
+    show grep -E '^(load_module|kyok_config)' nginx.conf
+    unset OPENSSL_CONF
+    restart_nginx
+    faulty delay C_Sign 200ms
+    crowd
+    faulty delay C_Sign 0ms
+fi
+
 if [ -n "${KEEP:-}" ]; then
     kept=1
     printf '\nLeft running in %s: make demo-stop ends it and removes everything.\n' "$D"
