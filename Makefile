@@ -93,7 +93,7 @@ $(LIB): $(call objects,$(lib_sources)) common/libkyok.map
 comma = ,
 
 # $(1): the RUNPATH that finds libkyok, in the build tree or where it is installed.
-link_provider = $(CC) -shared $(LDFLAGS) -Wl,-z,nodelete,-z,relro,-z,now \
+link_provider = $(CC) -shared $(LDFLAGS) -Wl,--version-script=openssl-provider/kyok.map -Wl,-z,nodelete,-z,relro,-z,now \
 	$(if $(SANITIZE),,-Wl$(comma)--no-undefined) -Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) \
 	$(LINK_KYOK) $(CRYPTO_LIBS) -pthread
 link_program = $(CC) $(LDFLAGS) -Wl,-z,relro,-z,now -Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) \
