@@ -42,7 +42,7 @@ nginx_conf() {
     } >"$NGX/nginx.conf"
 }
 
-nginx_run() { LD_PRELOAD=$nginx_preload nginx -p "$NGX" -e "$NGX/error.log" -c "$NGX/nginx.conf" "$@"; }
+nginx_run() { LD_PRELOAD=$nginx_preload "$(command -v nginx)" -p "$NGX" -e "$NGX/error.log" -c "$NGX/nginx.conf" "$@"; }
 
 nginx_start() {
     if [ -n "$nginx_preload" ]; then
