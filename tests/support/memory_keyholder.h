@@ -27,7 +27,7 @@ struct memory_key {
     bool no_gcm;
     uint8_t aes[32];
     EVP_PKEY *pkey;
-    enum memory_behaviour behaviour;
+    _Atomic(enum memory_behaviour) behaviour;
     int rank;
     _Atomic unsigned calls;
 };
