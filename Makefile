@@ -325,6 +325,8 @@ demo:
 	@$(MAKE) --no-print-directory all nginx-module $(BUILD)/tests/support/faulty_module.so \
 		$(BUILD)/tests/support/faulty_tool
 	@BUILD=$(abspath $(BUILD)) demo/demo.sh
+	@$(MAKE) --no-print-directory $(support_programs)
+	@BUILD=$(abspath $(BUILD)) demo/vm-disk.sh
 demo-stop:
 	@BUILD=$(abspath $(BUILD)) demo/demo.sh stop
 

@@ -91,10 +91,11 @@ static void tell(const struct work *work, const struct need *need, const struct 
     fprintf(stderr, "kyok: VM %s: %s", work->domain->name, need->what);
     if (need->path && *need->path)
         fprintf(stderr, " (%s)", need->path);
-    if (*work->key)
-        fprintf(stderr, ": key %s", work->key);
-    if (strcmp(shown.object, work->key) == 0 ||
-        (need->path && strcmp(shown.object, need->path) == 0))
+    /* Of several keys the one that failed. */
+    const char *key = kyok_reference_is(shown.object) ? shown.object : work->key;
+    if (*key)
+        fprintf(stderr, ": key %s", key);
+    if (strcmp(shown.object, key) == 0 || (need->path && strcmp(shown.object, need->path) == 0))
         shown.object[0] = 0; /* said */
     fprintf(stderr, ": %s\n", kyok_error_text(&shown, text, sizeof(text)));
 }

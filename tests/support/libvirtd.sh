@@ -11,7 +11,7 @@
 #   libvirtd_start             starts virtlogd and libvirtd, waits until they answer (deadline 30 s)
 #   libvirtd_stop, libvirtd_restart
 #   libvirtd_domain NAME FORMAT IMAGE SECRET [METADATA] [DEVICES]   prints a 32 MiB domain's XML
-#   libvirtd_hook_install      the hook, a SoftHSM token "bank" with the AES key "root", kyok.conf
+#   libvirtd_hook_install [TOKEN]   the hook, a SoftHSM token ("bank") with the AES key "root", kyok.conf
 #   libvirtd_vm NAME IMAGE [FORMAT]   defines a VM with a disk of kyok's, bound to it
 #
 # $LIBVIRT_DIR is the test's scratch folder; it is removed when the test ends.
@@ -131,14 +131,15 @@ X
 
 # What the hook finds is what libvirtd's environment leaves: files in their usual places.
 libvirtd_hook_install() {
+    local token=${1:-bank}
     ln -s "$BUILD/libvirt-hook/kyok" /etc/libvirt/hooks/qemu.d/kyok
-    softhsm_new bank && softhsm_token bank bank && rm -rf /etc/softhsm && mkdir /etc/softhsm &&
+    softhsm_new bank && softhsm_token bank "$token" && rm -rf /etc/softhsm && mkdir /etc/softhsm &&
         cp "$SANDBOX/bank.conf" /etc/softhsm/softhsm2.conf || return 1
-    p11tool bank --token-label bank --keygen --key-type AES:32 --label root --id 01 --sensitive \
+    p11tool bank --token-label "$token" --keygen --key-type AES:32 --label root --id 01 --sensitive \
         >/dev/null 2>&1 || return 1
-    printf '%s\n' '[token bank]' "module = $(softhsm_module)" 'uri = pkcs11:token=bank' \
+    printf '%s\n' "[token $token]" "module = $(softhsm_module)" "uri = pkcs11:token=$token" \
         "pin-source = file:$(pin_file)" 'timeout = 2s' '[key root]' \
-        'uri = pkcs11:token=bank;object=root' >/etc/kyok/kyok.conf
+        "uri = pkcs11:token=$token;object=root" >/etc/kyok/kyok.conf
 }
 
 libvirtd_vm() {
