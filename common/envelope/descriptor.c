@@ -21,8 +21,9 @@ static size_t take_begun(struct kyok_source *source, uint8_t *data, size_t size)
 {
     size_t taken = source->begun.size < size ? source->begun.size : size;
 
-    if (taken > 0)
-        memcpy(data, source->begun.data, taken);
+    if (taken == 0) /* begun may have no address at all */
+        return 0;
+    memcpy(data, source->begun.data, taken);
     source->begun = kyok_bytes(source->begun.data + taken, source->begun.size - taken);
     return taken;
 }
