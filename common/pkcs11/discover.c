@@ -151,6 +151,29 @@ static void join_all(struct kyok_group *group, struct kyok_live_group *live,
     pthread_mutex_unlock(&live->lock);
 }
 
+static bool has_members(struct kyok_live_group *live)
+{
+    bool has;
+
+    pthread_mutex_lock(&live->lock);
+    has = live->member_count > 0;
+    pthread_mutex_unlock(&live->lock);
+    return has;
+}
+
+/* SoftHSM looks for tokens in C_Initialize alone, and passes over one that another process's login
+ * is just writing [2.6.1]: with no member at all the module is started once more. */
+static enum kyok_status scan_for(struct kyok_group *group, struct kyok_live_group *live,
+                                 struct kyok_module *module, struct kyok_deadline deadline,
+                                 struct kyok_error *err)
+{
+    KYOK_TRY(kyok_module_ready(module, true, deadline, err));
+    join_all(group, live, module);
+    if (!has_members(live) && kyok_module_look_anew(module, deadline))
+        join_all(group, live, module);
+    return KYOK_OK;
+}
+
 static bool due(struct kyok_live_group *live, bool again)
 {
     int64_t now = kyok_now_ns();
@@ -218,10 +241,8 @@ enum kyok_status kyok_group_discover(struct kyok_group *group, bool again,
 
         status = kyok_module_get(paths[i], group->config->init_args, &module, err);
         if (status == KYOK_OK)
-            status = kyok_module_ready(module, true, deadline, err);
-        if (status == KYOK_OK)
-            join_all(group, live, module);
-        else
+            status = scan_for(group, live, module, deadline, err);
+        if (status != KYOK_OK)
             failed = *err; /* one vendor's absence must not hide the others */
         any |= status == KYOK_OK;
     }

@@ -416,3 +416,22 @@ bool kyok_module_restart(struct kyok_module *module, const struct kyok_token *lo
     pthread_mutex_unlock(&module->lock);
     return rv == CKR_OK;
 }
+
+bool kyok_module_look_anew(struct kyok_module *module, struct kyok_deadline deadline)
+{
+    uint64_t epoch;
+    bool due;
+
+    pthread_mutex_lock(&module->lock);
+    epoch = module->epoch;
+    due =
+        module->ours && module->state == KYOK_MODULE_READY &&
+        (module->looked_anew_ns == 0 || kyok_now_ns() - module->looked_anew_ns > KYOK_DISCOVER_NS);
+    pthread_mutex_unlock(&module->lock);
+    if (!due || !kyok_module_restart(module, NULL, epoch, deadline))
+        return false;
+    pthread_mutex_lock(&module->lock);
+    module->looked_anew_ns = kyok_now_ns();
+    pthread_mutex_unlock(&module->lock);
+    return true;
+}

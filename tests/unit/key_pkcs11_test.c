@@ -392,6 +392,42 @@ static void a_wrong_pin_is_tried_once(void **state)
     kyok_reference_free(reference);
 }
 
+/* SoftHSM itself would not see it before the next C_Initialize. */
+static void a_token_that_comes_late_is_seen(void **state)
+{
+    struct kyok_reference *reference = parse("pkcs11:token=unit;object=none");
+    char tokens[64], away[64];
+    int status;
+    pid_t child;
+
+    (void)state;
+    snprintf(tokens, sizeof(tokens), "%s/tokens", directory);
+    snprintf(away, sizeof(away), "%s/away", directory);
+    child = fork(); /* where the module is not initialised yet */
+    if (child == 0) {
+        struct kyok_context *other = make_context("");
+        struct kyok_deadline deadline = kyok_deadline_in_ms(15000);
+        struct kyok_key *key;
+
+        if (rename(tokens, away) != 0 || mkdir(tokens, 0700) != 0)
+            _exit(1);
+        if (kyok_key_open(other, reference, kyok_bytes(NULL, 0), &key, &err) != KYOK_UNREACHABLE)
+            _exit(2);
+        if (rmdir(tokens) != 0 || rename(away, tokens) != 0)
+            _exit(3);
+        while (kyok_key_open(other, reference, kyok_bytes(NULL, 0), &key, &err) ==
+               KYOK_UNREACHABLE) {
+            if (kyok_deadline_passed(deadline))
+                _exit(4);
+            usleep(100000);
+        }
+        _exit(err.status == KYOK_NOT_FOUND ? 0 : 5);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    kyok_reference_free(reference);
+}
+
 static void isolated_calls_give_the_same(void **state)
 {
     struct kyok_context *other = make_context("isolate = yes\ntimeout = 5s\n");
@@ -418,6 +454,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_wrong_pin_is_tried_once),
+        cmocka_unit_test(a_token_that_comes_late_is_seen),
         cmocka_unit_test(signs_with_every_type),
         cmocka_unit_test(decrypts_rsa_without_an_oracle),
         cmocka_unit_test(wraps_with_aes),
