@@ -324,13 +324,13 @@ static char *pem_of(const char *uri)
     der[at++] = (uint8_t)(2 + first + 4 + length);
     der[at++] = 0x1a;
     der[at++] = (uint8_t)first;
-    memcpy(der + at, "PKCS#11 Provider URI v1.0", first);
+    OPENSSL_strlcpy((char *)der + at, "PKCS#11 Provider URI v1.0", sizeof(der) - at);
     at += first;
     der[at++] = 0x0c;
     der[at++] = 0x82;
     der[at++] = (uint8_t)(length >> 8);
     der[at++] = (uint8_t)length;
-    memcpy(der + at, uri, length);
+    OPENSSL_strlcpy((char *)der + at, uri, sizeof(der) - at);
     EVP_EncodeBlock((unsigned char *)base64, der, (int)(at + length));
     snprintf(text, sizeof(text), "-----BEGIN PKCS#11 PROVIDER URI-----\n");
     for (size_t i = 0; i < strlen(base64); i += 64)
