@@ -308,7 +308,7 @@ bench-built: tests $(bench_programs)
 	@BUILD=$(abspath $(BUILD)) tests/bench/bench.sh
 
 c_sources := $(wildcard common/*/*.[ch] openssl-provider/*.[ch] cli/*.[ch] qemu-secret/*.[ch] \
-	libvirt-hook/*.[ch] tests/*/*.[ch])
+	libvirt-hook/*.[ch] libvirt-hook/worker/*.[ch] tests/*/*.[ch])
 scripts := $(wildcard tests/*/*.sh tests/integration/*.t demo/*.sh nginx-module/*.sh .ci/*)
 .PHONY: lint lint-built
 lint:

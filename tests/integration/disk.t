@@ -41,9 +41,9 @@ refused "the record of an image that is away is not overwritten" 1 'without its 
 like "info prints the XML" "$(disk info a.img)" "<encryption format='luks'>"
 
 # --- the key slot is cheap, and the header QEMU's ---
-started=$(now_ms)
+begun=$(now_ms)
 "$BUILD/kyok-qemu-secret" --disk s=a.img -- qemu-io -r --object secret,id=s,file=@s@ -c 'read 0 512' --image-opts driver=luks,key-secret=s,file.filename=a.img >/dev/null
-at_most "a disk opens and reads in (ms)" $(($(now_ms) - started)) 1000
+at_most "a disk opens and reads in (ms)" $(($(now_ms) - begun)) 1000
 
 # --- recipients ---
 ok "a host group is granted the disk" disk grant a.img hosts

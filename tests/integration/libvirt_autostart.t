@@ -26,10 +26,10 @@ running() { virsh -q list --name | grep -c '^a'; }
 
 # --- without preloading: the hook's deadline is what stands between the host and a deadlock ---
 reboot
-started=$(now_ms)
+begun=$(now_ms)
 libvirtd_launch
 ok "without preloading libvirtd answers in the end" libvirtd_ready
-at_most "after one deadline for each VM (ms)" $(($(now_ms) - started)) 20000
+at_most "after one deadline for each VM (ms)" $(($(now_ms) - begun)) 20000
 is "no VM runs" "$(running)" 0
 like "and the log names the cure" "$(cat "$LIBVIRT_DIR/libvirtd.log")" 'kyok-vm-preload'
 is "no mark is left" "$(ls /run/kyok/starting 2>/dev/null)" ""
@@ -43,10 +43,10 @@ like "not on disk" "$(findmnt -n -o FSTYPE /etc/libvirt/secrets)" 'tmpfs|ramfs'
 is "for root alone" "$(stat -c %a /etc/libvirt/secrets)" 700
 ok "the stored secret is still there" test -f /etc/libvirt/secrets/$stored.base64
 ok "preloading twice does nothing" "$hook" --preload
-started=$(now_ms)
+begun=$(now_ms)
 libvirtd_launch
 ok "libvirtd answers" libvirtd_ready
-at_most "at once (ms)" $(($(now_ms) - started)) 8000
+at_most "at once (ms)" $(($(now_ms) - begun)) 8000
 is "all three VMs run" "$(running)" 3
 echo "<secret ephemeral='no' private='no'><uuid>7e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11</uuid></secret>" >late.xml
 ok "a secret is stored meanwhile" virsh -q secret-define late.xml

@@ -121,7 +121,7 @@ is "and its mark" "$(ls /run/kyok/starting)" ""
 faulty_new hung bank
 sed -i "s|^module = .*|module = $SANDBOX/hung.so|" /etc/kyok/kyok.conf
 faulty hung hang C_Decrypt
-started=$(now_ms)
+begun=$(now_ms)
 virsh -q start --paused one >hung.out 2>&1 & starter=$!
 hangs() { [ "$(faulty hung hanging)" != 0 ]; }
 ok "the module hangs" wait_for 10 hangs
@@ -129,7 +129,7 @@ listed=$(now_ms)
 ok "virsh list --all answers" timeout 8 virsh -q list --all
 at_most "and waits no longer than the deadline (ms)" $(($(now_ms) - listed)) 4500
 wait $starter
-at_most "the start is refused within the deadline (ms)" $(($(now_ms) - started)) 5000
+at_most "the start is refused within the deadline (ms)" $(($(now_ms) - begun)) 5000
 like "and says what hangs" "$(cat hung.out)" 'VM one: .*(deadline|bank|time)'
 faulty hung release; faulty hung clear; faulty hung hang C_Decrypt
 virsh -q start --paused one >killed.out 2>&1 & starter=$!
