@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOOKS 6
+
 /* --- this process's view --- */
 
 struct kyok_live_group *kyok_group_live(struct kyok_group *group)
@@ -162,14 +164,15 @@ static bool has_members(struct kyok_live_group *live)
 }
 
 /* SoftHSM looks for tokens in C_Initialize alone, and passes over one that another process's login
- * is just writing [2.6.1]: with no member at all the module is started once more. */
+ * is just writing [2.6.1]: with no member at all the module is started a few times more. */
 static enum kyok_status scan_for(struct kyok_group *group, struct kyok_live_group *live,
                                  struct kyok_module *module, struct kyok_deadline deadline,
                                  struct kyok_error *err)
 {
     KYOK_TRY(kyok_module_ready(module, true, deadline, err));
     join_all(group, live, module);
-    if (!has_members(live) && kyok_module_look_anew(module, deadline))
+    for (unsigned n = 0;
+         n < LOOKS && !has_members(live) && kyok_module_look_anew(module, n > 0, deadline); n++)
         join_all(group, live, module);
     return KYOK_OK;
 }

@@ -117,8 +117,8 @@ enum kyok_status kyok_module_ready(struct kyok_module *module, bool again,
  * True when a new try makes sense. */
 bool kyok_module_restart(struct kyok_module *module, const struct kyok_token *lost, uint64_t epoch,
                          struct kyok_deadline deadline);
-/* The same for want of any token, once in KYOK_DISCOVER_NS at most. */
-bool kyok_module_look_anew(struct kyok_module *module, struct kyok_deadline deadline);
+/* The same for want of any token, once in KYOK_DISCOVER_NS at most; again: after a pause. */
+bool kyok_module_look_anew(struct kyok_module *module, bool again, struct kyok_deadline deadline);
 
 /* Around every stretch of C_* calls: no SIGPIPE from a remote module, no error left in libcrypto's
  * queue, re-entry visible. Counts into module->calls. */

@@ -14,6 +14,9 @@
 #define KYOK_MODULE_DIRECTORY "/usr/lib/x86_64-linux-gnu/pkcs11"
 #endif
 
+/* Between two looks for a token that another process may be writing. */
+#define PAUSE_MS 50
+
 static _Thread_local unsigned inside;
 
 bool kyok_inside_module(void)
@@ -417,21 +420,21 @@ bool kyok_module_restart(struct kyok_module *module, const struct kyok_token *lo
     return rv == CKR_OK;
 }
 
-bool kyok_module_look_anew(struct kyok_module *module, struct kyok_deadline deadline)
+bool kyok_module_look_anew(struct kyok_module *module, bool again, struct kyok_deadline deadline)
 {
+    struct kyok_deadline pause = kyok_deadline_sooner(kyok_deadline_in_ms(PAUSE_MS), deadline);
     uint64_t epoch;
     bool due;
 
     pthread_mutex_lock(&module->lock);
+    if (again)
+        (void)kyok_module_wait(module, &module->changed, pause);
     epoch = module->epoch;
-    due =
-        module->ours && module->state == KYOK_MODULE_READY &&
-        (module->looked_anew_ns == 0 || kyok_now_ns() - module->looked_anew_ns > KYOK_DISCOVER_NS);
+    due = module->ours && module->state == KYOK_MODULE_READY && !kyok_deadline_passed(deadline) &&
+          (again || module->looked_anew_ns == 0 ||
+           kyok_now_ns() - module->looked_anew_ns > KYOK_DISCOVER_NS);
+    if (due)
+        module->looked_anew_ns = kyok_now_ns();
     pthread_mutex_unlock(&module->lock);
-    if (!due || !kyok_module_restart(module, NULL, epoch, deadline))
-        return false;
-    pthread_mutex_lock(&module->lock);
-    module->looked_anew_ns = kyok_now_ns();
-    pthread_mutex_unlock(&module->lock);
-    return true;
+    return due && kyok_module_restart(module, NULL, epoch, deadline);
 }
