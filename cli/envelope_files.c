@@ -152,6 +152,8 @@ enum kyok_status cli_expected(struct cli *cli, struct kyok_envelope_expected *ex
                                                 .owner = cli_option(cli, "--owner")};
     KYOK_TRY(cli_number(cli, "--generation", 0, &expected->least_generation));
     expected->most_generation = expected->least_generation;
+    if (cli_option(cli, "--generation") != NULL && expected->most_generation == 0)
+        return cli_usage(cli, "--generation: 0 cannot be insisted on, as it stands for any");
     return KYOK_OK;
 }
 

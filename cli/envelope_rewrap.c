@@ -84,6 +84,9 @@ static enum kyok_status read_changes(struct rewrapping *run)
     }
     for (size_t i = 0; (text = cli_option_at(cli, "--remove", i)) != NULL && i < CHANGES_MAX; i++)
         run->remove[run->change.remove_count++] = text;
+    if (cli_option_at(cli, "--add", CHANGES_MAX) != NULL ||
+        cli_option_at(cli, "--remove", CHANGES_MAX) != NULL)
+        return cli_usage(cli, "at most %d --add and %d --remove at once", CHANGES_MAX, CHANGES_MAX);
     run->change.add = (const struct kyok_reference *const *)run->add;
     run->change.remove = run->remove;
     return KYOK_OK;
@@ -120,13 +123,14 @@ static bool add_path(struct rewrapping *run, const char *path)
     return paths[run->path_count] != NULL && ++run->path_count > 0;
 }
 
-/* In a folder everything else is passed over. */
+/* In a folder everything else is passed over; what cannot be read, or is damaged, may be an
+ * envelope, and fails under its name. */
 static bool visit_file(void *caller, const char *path)
 {
     KYOK_CLEANUP(cli_envelope_file_free) struct cli_envelope_file file = {0};
     struct kyok_error ignored;
 
-    if (cli_envelope_file_read(path, &file, &ignored) != KYOK_OK)
+    if (cli_envelope_file_read(path, &file, &ignored) == KYOK_NOT_FOUND)
         return true;
     return add_path(caller, path);
 }
@@ -293,16 +297,35 @@ static void close_descriptor(int *fd)
         close(*fd);
 }
 
-/* The new file takes the old one's mode and, where this process may, its owner. */
-static enum kyok_status replace(const char *path, struct kyok_bytes json, bool stream,
-                                struct kyok_error *err)
+/* Custodians may have taken their time: whatever took the file's name meanwhile is not undone, and
+ * its chunks never get another stream's envelope. */
+static enum kyok_status check_unchanged(const char *path, int old, const struct stat *read,
+                                        struct kyok_error *err)
+{
+    struct stat now;
+
+    if (fstat(old, &now) == 0 && now.st_dev == read->st_dev && now.st_ino == read->st_ino &&
+        now.st_size == read->st_size && now.st_mtim.tv_sec == read->st_mtim.tv_sec &&
+        now.st_mtim.tv_nsec == read->st_mtim.tv_nsec)
+        return KYOK_OK;
+    kyok_fail(err, KYOK_BUSY, path, "the file was changed by another program meanwhile");
+    return kyok_remedy(err, "run it again");
+}
+
+/* The new file takes the old one's mode and, where this process may, its owner. A link stays one:
+ * it is the file behind it that must lose its old recipients. */
+static enum kyok_status replace(const char *name, const struct stat *read, struct kyok_bytes json,
+                                bool stream, struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_new_file_discard) struct kyok_new_file file = {.fd = -1};
-    KYOK_CLEANUP(close_descriptor) int old = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    KYOK_AUTO_FREE char *path = realpath(name, NULL);
+    KYOK_CLEANUP(close_descriptor)
+    int old = path != NULL ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY) : -1;
     struct stat about;
 
     if (old < 0 || fstat(old, &about) != 0)
-        return kyok_fail_errno(err, path, "the file cannot be opened");
+        return kyok_fail_errno(err, name, "the file cannot be opened");
+    KYOK_TRY(check_unchanged(name, old, read, err));
     KYOK_TRY(kyok_new_file_create(path, about.st_mode & 07777, &file, err));
     if (fchown(file.fd, about.st_uid, about.st_gid) != 0 && errno != EPERM)
         return kyok_fail_errno(err, path, "the new file cannot have the old one's owner");
@@ -318,13 +341,16 @@ static enum kyok_status rewrap_file(struct rewrapping *run, const char *path, bo
 {
     KYOK_CLEANUP(cli_envelope_file_free) struct cli_envelope_file file = {0};
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer out = {.limit = KYOK_ENVELOPE_MAX};
+    struct stat about;
 
+    if (stat(path, &about) != 0)
+        return kyok_fail_errno(err, path, "the file cannot be opened");
     KYOK_TRY(cli_envelope_file_read(path, &file, err));
     KYOK_TRY(rewrap_json(run, kyok_buffer_bytes(&file.json), &out, err));
     *changed = !kyok_bytes_equal(kyok_buffer_bytes(&file.json), kyok_buffer_bytes(&out));
     if (!*changed || run->dry_run)
         return KYOK_OK;
-    return replace(path, kyok_buffer_bytes(&out), file.stream, err);
+    return replace(path, &about, kyok_buffer_bytes(&out), file.stream, err);
 }
 
 /* --- all of them ----------------------------------------------------------------------------- */

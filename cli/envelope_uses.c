@@ -117,25 +117,48 @@ void cli_uses_free(struct cli_uses *uses)
     for (size_t i = 0; i < uses->text_count; i++)
         free(uses->texts[i]);
     free(uses->texts);
+    free(uses->first_unread);
+}
+
+enum kyok_status cli_uses_check(const struct cli_uses *uses, struct kyok_error *err)
+{
+    if (uses->unread == 0)
+        return KYOK_OK;
+    kyok_fail(err, KYOK_INCOMPLETE, uses->first_unread,
+              uses->unread == 1 ? "this file cannot be read: it may rest on the key"
+                                : "this and %zu other files cannot be read: they may rest on the "
+                                  "key",
+              uses->unread - 1);
+    return kyok_remedy(err, "run this as a user who may read them, or remove what is damaged");
+}
+
+static void note_unread(struct cli_uses *uses, const char *path)
+{
+    if (uses->unread++ == 0)
+        uses->first_unread = strdup(path);
 }
 
 /* --- envelopes ------------------------------------------------------------------------------- */
 
-static void look_into_envelope(struct cli_uses *uses, const char *path, size_t line,
+/* False when it is none that kyok can open, not even as foreign JSON. */
+static bool look_into_envelope(struct cli_uses *uses, const char *path, size_t line,
                                const char *kind, struct kyok_bytes json)
 {
+    static const struct kyok_envelope_options foreign = {.foreign = true};
     KYOK_CLEANUP(cli_envelope_free) struct kyok_envelope *envelope = NULL;
     struct kyok_error ignored;
 
-    if (kyok_envelope_inspect(json, NULL, &envelope, &ignored) != KYOK_OK)
-        return;
+    if (kyok_envelope_inspect(json, &foreign, &envelope, &ignored) != KYOK_OK)
+        return false;
     for (size_t i = 0; i < kyok_envelope_layer_count(envelope); i++) {
         const struct kyok_envelope_layer *layer = kyok_envelope_layer(envelope, i);
 
         for (size_t j = 0; j < layer->count; j++)
-            if (text_matches(uses, layer->recipients[j].kid, KYOK_FROM_DATA))
+            if (layer->recipients[j].kid != NULL &&
+                text_matches(uses, layer->recipients[j].kid, KYOK_FROM_DATA))
                 add_finding(uses, path, line, kind, layer->recipients[j].kid);
     }
+    return true;
 }
 
 /* --- text: records in XML, PEM references, URIs, names of PEM references --------------------- */
@@ -195,8 +218,8 @@ static void find_records(struct cli_uses *uses, const char *path, const char *te
 
         if (end == NULL)
             return;
-        look_into_envelope(uses, path, line_of(plain, at), "record",
-                           kyok_bytes(at, (size_t)(end - at)));
+        (void)look_into_envelope(uses, path, line_of(plain, at), "record",
+                                 kyok_bytes(at, (size_t)(end - at)));
         at = end;
     }
 }
@@ -298,13 +321,15 @@ static bool visit(void *caller, const char *path)
     KYOK_CLEANUP(cli_envelope_file_free) struct cli_envelope_file file = {0};
     KYOK_AUTO_FREE char *text = NULL;
     struct kyok_error ignored;
+    enum kyok_status status;
 
     uses->files++;
-    if (cli_envelope_file_read(path, &file, &ignored) == KYOK_OK) {
-        look_into_envelope(uses, path, 0, file.stream ? "stream" : "envelope",
-                           kyok_buffer_bytes(&file.json));
+    status = cli_envelope_file_read(path, &file, &ignored);
+    if (status == KYOK_OK && look_into_envelope(uses, path, 0, file.stream ? "stream" : "envelope",
+                                                kyok_buffer_bytes(&file.json)))
         return true;
-    }
+    if (status != KYOK_NOT_FOUND)
+        note_unread(uses, path);
     text = read_text(path);
     if (text == NULL)
         return true;
@@ -364,7 +389,8 @@ json_t *cli_uses_json(const struct cli_uses *uses)
             json_object_set_new(json, "line", json_integer((json_int_t)uses->list[i].line));
         json_array_append_new(list, json);
     }
-    return json_pack("{s:I, s:o}", "files", (json_int_t)uses->files, "uses", list);
+    return json_pack("{s:I, s:I, s:o}", "files", (json_int_t)uses->files, "unread",
+                     (json_int_t)uses->unread, "uses", list);
 }
 
 void cli_uses_print(FILE *stream, const struct cli_uses *uses)
@@ -391,12 +417,14 @@ static enum kyok_status run_uses(struct cli *cli)
                                   &cli->error));
     uses.wanted = wanted;
     KYOK_TRY(cli_uses_find(&uses, cli->operands + 1, cli->operand_count - 1, &cli->error));
-    if (cli->json)
-        return cli_json(cli, cli_uses_json(&uses));
-    cli_uses_print(stdout, &uses);
-    if (uses.count == 0)
-        printf("no use of this key in %zu files\n", uses.files);
-    return KYOK_OK;
+    if (cli->json) {
+        KYOK_TRY(cli_json(cli, cli_uses_json(&uses)));
+    } else {
+        cli_uses_print(stdout, &uses);
+        if (uses.count == 0)
+            printf("no use of this key in %zu files\n", uses.files - uses.unread);
+    }
+    return cli_uses_check(&uses, &cli->error);
 }
 
 const struct cli_verb cli_envelope_uses_verbs[] = {
@@ -411,8 +439,10 @@ const struct cli_verb cli_envelope_uses_verbs[] = {
          "disk "
          "records that the key opens, PEM references to it, and configuration that names it or "
          "such "
-         "a PEM reference. A key counts as the same unless something that both name differs. No "
-         "custodian is contacted.",
+         "a PEM reference. A key counts as the same unless something that both name differs. A "
+         "file "
+         "that cannot be read, or a damaged envelope, may rest on it too: then the exit code is 4. "
+         "No custodian is contacted.",
      .run = run_uses},
     {0},
 };

@@ -26,9 +26,13 @@ static enum kyok_status check_uses(struct cli *cli, struct cli_uses *uses)
 
     while (count < PATHS_MAX && (paths[count] = cli_option_at(cli, "--in", count)) != NULL)
         count++;
+    if (cli_option_at(cli, "--in", PATHS_MAX) != NULL)
+        return cli_usage(cli, "at most %d --in at once", PATHS_MAX);
     KYOK_TRY(cli_uses_find(uses, paths, count, &cli->error));
-    if (uses->count == 0 || cli_option(cli, "--force") != NULL)
+    if (cli_option(cli, "--force") != NULL)
         return KYOK_OK;
+    if (uses->count == 0)
+        return cli_uses_check(uses, &cli->error);
     if (!cli->json)
         cli_uses_print(stderr, uses);
     kyok_fail(&cli->error, KYOK_REFUSED, cli->operands[0],

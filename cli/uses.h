@@ -20,7 +20,9 @@ struct cli_uses {
     const struct kyok_reference *wanted;
     struct cli_use *list;
     size_t count;
-    size_t files; /* looked at */
+    size_t files;  /* looked at */
+    size_t unread; /* of them: might be envelopes, and cannot be read or are damaged */
+    char *first_unread;
     char **texts; /* of them, text files */
     size_t text_count;
 };
@@ -30,6 +32,8 @@ enum kyok_status cli_uses_find(struct cli_uses *uses, const char *const *paths, 
                                struct kyok_error *err);
 json_t *cli_uses_json(const struct cli_uses *uses);
 void cli_uses_print(FILE *stream, const struct cli_uses *uses);
+/* KYOK_INCOMPLETE when there were unread ones: what is not known to use the key may do so. */
+enum kyok_status cli_uses_check(const struct cli_uses *uses, struct kyok_error *err);
 void cli_uses_free(struct cli_uses *uses);
 
 #endif

@@ -346,6 +346,19 @@ cipher_call(struct kyok_kmip_client *client, enum kyok_kmip_operation operation,
     return kyok_kmip_call(client, &item, deadline, reply, err);
 }
 
+/* What was encrypted under another IV than the one that is kept could never be decrypted again. */
+static enum kyok_status check_iv(const struct kyok_cipher_request *request,
+                                 const struct kyok_kmip_reply *reply, struct kyok_error *err)
+{
+    struct kyok_bytes used = reply->item->payload.cipher.iv_counter_nonce;
+
+    if (request->iv_size == 0 || used.size == 0 ||
+        kyok_bytes_equal(used, kyok_bytes(request->iv, request->iv_size)))
+        return KYOK_OK;
+    return kyok_fail(err, KYOK_FAULT, reply->endpoint,
+                     "Encrypt: the server used another IV than the one that it was given");
+}
+
 enum kyok_status kyok_kmip_encrypt(struct kyok_kmip_client *client, struct kyok_bytes identifier,
                                    const struct kyok_cipher_request *request,
                                    struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
@@ -364,7 +377,7 @@ enum kyok_status kyok_kmip_encrypt(struct kyok_kmip_client *client, struct kyok_
         return kyok_fail(err, KYOK_FAULT, reply->endpoint,
                          "Encrypt: the server returned an authentication tag of %zu bytes",
                          answer->tag.size);
-    return KYOK_OK;
+    return check_iv(request, reply, err);
 }
 
 enum kyok_status kyok_kmip_decrypt(struct kyok_kmip_client *client, struct kyok_bytes identifier,

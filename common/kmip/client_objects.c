@@ -266,13 +266,17 @@ enum kyok_answer kyok_kmip_may_get(struct kyok_kmip_client *client, struct kyok_
     static const struct kyok_kmip_expectation anything;
     struct kyok_error err;
 
-    if (facts->extractable == KYOK_NO || facts->sensitive == KYOK_YES)
+    bool wrapped = facts->sensitive == KYOK_YES && facts->extractable == KYOK_YES;
+
+    if (facts->extractable == KYOK_NO || (facts->sensitive == KYOK_YES && !wrapped))
         return KYOK_NO;
     enum kyok_status status =
         kyok_kmip_get(client, identifier, 0, &anything, deadline, &reply, &err);
     if (status == KYOK_OK)
         return KYOK_YES;
-    return reply.item != NULL ? KYOK_NO : KYOK_NOT_KNOWN;
+    if (reply.item == NULL)
+        return KYOK_NOT_KNOWN;
+    return wrapped && reply.item->reason == KYOK_KMIP_RESULT_REASON_SENSITIVE ? KYOK_YES : KYOK_NO;
 }
 
 /* --- Locate ---------------------------------------------------------------------------------- */

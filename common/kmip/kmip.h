@@ -105,8 +105,10 @@ enum kyok_status kyok_kmip_get_facts(struct kyok_kmip_client *client, struct kyo
 enum kyok_status kyok_kmip_facts_usable(const struct kyok_kmip_facts *facts, const char *object,
                                         struct kyok_error *err);
 
-/* Does this identity get the key in the clear? Said by the attributes where they say it, else found
- * out by a Get whose answer is wiped at once. KYOK_NOT_KNOWN when the server could not be asked. */
+/* Does this identity get the key out? Said by the attributes where they say it, else found out by a
+ * Get whose answer is wiped at once; a key that is sensitive but extractable counts as coming out,
+ * wrapped, unless it is the identity that is refused. KYOK_NOT_KNOWN when the server could not be
+ * asked. */
 enum kyok_answer kyok_kmip_may_get(struct kyok_kmip_client *client, struct kyok_bytes identifier,
                                    const struct kyok_kmip_facts *facts,
                                    struct kyok_deadline deadline);

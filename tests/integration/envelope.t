@@ -50,6 +50,7 @@ refused 'another use' 1 'use is "disk", not "boot"' "$KYOK" open s.jwe --use boo
 refused 'another owner' 1 'owner is "vm1", not "vm2"' "$KYOK" open s.jwe --owner vm2 -o opened
 refused 'an older generation' 1 'generation is 3, older' "$KYOK" open s.jwe --generation 4 -o opened
 refused 'a newer generation' 1 'generation is 3, newer' "$KYOK" open s.jwe --generation 2 -o opened
+refused 'generation 0, which would stand for any' 2 '0 cannot be insisted on' "$KYOK" open s.jwe --generation 0 -o opened
 is 'the token was never asked' "$(faulty one count C_Decrypt)" 0
 absent 'nothing was written' opened
 like 'inspect tells the claims' "$("$KYOK" --json inspect s.jwe | tr -d ' \n')" \
@@ -185,6 +186,16 @@ refused 'the last one cannot be removed' any 'without a recipient' "$KYOK" rewra
 cp any.jwe broken.jwe && printf 'x' >>broken.jwe
 mkdir mixed && cp any.jwe mixed/1.jwe && cp broken.jwe mixed/2.jwe
 refused 'some of many' 4 '1 of 2 envelopes were not rewrapped' "$KYOK" rewrap mixed --to a
+head -c 600 many/bulk.kyok >mixed/cut.kyok
+rm mixed/2.jwe
+refused 'a cut stream in a folder is not passed over' 4 '1 of 2 envelopes were not rewrapped' "$KYOK" rewrap mixed --to b
+mkdir behind && "$KYOK" seal --to 'any-of(a, b)' secret -o behind/l.jwe && ln -s behind/l.jwe link.jwe
+ok 'rewraps what a link names' "$KYOK" rewrap link.jwe --remove "$kid"
+ok 'the link stays' test -L link.jwe
+unlike 'and the file behind it lost the recipient' "$(cat behind/l.jwe)" "$kid"
+many=()
+for i in $(seq 65); do many+=(--remove "pkcs11:token=alpha;object=none$i"); done
+refused 'more removals than it takes' 2 'at most 64' "$KYOK" rewrap g.jwe "${many[@]}"
 
 # --- what rests on a key -----------------------------------------------------------------------------
 "$KYOK" key reference r -o r.pem >/dev/null
@@ -203,4 +214,8 @@ is 'uses of the first key' "$(uses a)" 'all.jwe:envelope bulk.kyok:stream domain
 is 'uses of a key of an inner layer' "$(uses b)" 'all.jwe:envelope bulk.kyok:stream domain.xml:record'
 is 'uses of a signing key' "$absolute" 'nginx.conf:configuration r.pem:pem-reference'
 is 'a key that nothing uses' "$(uses a2)" ''
+head -c 600 many/bulk.kyok >site/cut.kyok
+refused 'a file that may use it and cannot be read' 4 'cut.kyok: this file cannot be read' "$KYOK" uses a2 site
+refused 'then the key is not destroyed' 4 'cut.kyok: this file cannot be read' "$KYOK" key destroy a2 --confirm a2 --in site
+ok 'it is still there' "$KYOK" key show a2
 done_testing

@@ -10,7 +10,8 @@ need openssl
 [ -e "$MODULES/kyok.so" ] || skip_all "the provider is not built"
 kmip_server one "key rsa rsa-2048" "key p256 ec-p256" "key p384 ec-p384" "key kek aes-256" \
     "key rsa-nolink rsa-2048" "link rsa-nolink off" "key kept rsa-2048" "attribute kept extractable no" \
-    "key sleeping rsa-2048" "state sleeping pre-active" || skip_all "the scripted server does not start"
+    "key sleeping rsa-2048" "state sleeping pre-active" "key wrapped rsa-2048" \
+    "attribute wrapped sensitive yes" "attribute wrapped extractable yes" || skip_all "the scripted server does not start"
 {
     kmip_group one alice "$PORT" "timeout = 3"
     kmip_group strict alice "$PORT" "timeout = 3" "require = never-extractable"
@@ -86,6 +87,11 @@ ok "verifies" verify p256.pub data
 refused "require: an identity that may Get what it signs with" any 'does not meet require.*may Get' \
     sign kmip://strict/rsa data
 ok "require: a key that the server keeps" sign kmip://strict/kept data
+refused "require: a sensitive key that Get gives wrapped" any 'does not meet require.*may Get' \
+    sign kmip://strict/wrapped data
+kmip_tell one "deny alice Get" >/dev/null
+unlike "require: not where the identity has no Get at all" "$(sign kmip://strict/wrapped data 2>&1)" 'require'
+kmip_tell one "allow alice Get" >/dev/null
 "$KYOK" key reference kmip://later/rsa -o later.pem
 sed -i '/^\[kmip later\]/,$ s/require = none/require = non-extractable/' kyok.conf
 ok "a deferred key loads whatever require says" openssl pkey -in later.pem -noout
@@ -107,6 +113,22 @@ ok "seal to an RSA key" "$KYOK" seal --to kmip://one/rsa data -o rsa.kyok
 rm -f opened
 ok "open" "$KYOK" open rsa.kyok -o opened
 ok "the same" cmp data opened
+kmip_tell one "fault Encrypt 1 other-iv" >/dev/null
+refused "an IV of the server's own is not overlooked" any 'another IV' "$KYOK" seal --to kmip://one/kek data -o iv.kyok
+# Another program takes the stream's name while the server thinks.
+"$KYOK" seal --stream --to kmip://one/kek long -o raced.kyok
+"$KYOK" seal --stream --to kmip://one/kek data -o other.kyok
+kmip_tell one reset-stats >/dev/null
+kmip_tell one "fault Decrypt 1 delay 1500" >/dev/null
+"$KYOK" rewrap raced.kyok --fresh >/dev/null 2>raced.err &
+rewrapping=$!
+asked() { kmip_tell one stats | grep -q Decrypt=; }
+ok "a rewrap is under way" wait_for 10 asked
+cp other.kyok other.new && mv other.new raced.kyok
+wait "$rewrapping"
+is "it fails" $? 1
+like "saying why" "$(cat raced.err)" 'changed by another program'
+ok "the other program's stream stays as it is" cmp raced.kyok other.kyok
 kmip_tell one "profile nine" >/dev/null
 refused "a server that does not encrypt, and release = no" 1 'release = yes' \
     "$KYOK" seal --to kmip://one/kek data -o nine.kyok

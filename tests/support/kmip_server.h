@@ -39,6 +39,7 @@
  *       length         another key length           algorithm     another algorithm
  *       material       key bytes too few            tag-size      a tag of 12 bytes (Encrypt)
  *       trailing       bytes after the answer       error N       result reason N
+ *       other-iv       the IV is the server's own (Encrypt)
  *   fault none                      forget all faults
  *   down | up                       stop listening and close all connections; listen again
  *   drop-idle                       close all connections, keep listening

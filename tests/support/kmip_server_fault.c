@@ -112,6 +112,8 @@ void server_spoil_answer(const struct server_fault *fault, struct kyok_kmip_aren
         big_answer(arena, &items[0]);
     if (is(fault, "tag-size") && items[0].operation == KYOK_KMIP_OPERATION_ENCRYPT)
         items[0].payload.cipher.tag.size = 12;
+    if (is(fault, "other-iv") && items[0].operation == KYOK_KMIP_OPERATION_ENCRYPT)
+        items[0].payload.cipher.iv_counter_nonce = kyok_bytes_of_text("not that one");
     spoil_get(fault, &items[0]);
 }
 

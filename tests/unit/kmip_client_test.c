@@ -338,6 +338,9 @@ static void encryption_faults(void **state)
     tell(&one, "fault Encrypt 1 tag-size");
     assert_int_equal(kyok_kmip_encrypt(group.client, id, &request, soon, &reply, &err), KYOK_FAULT);
     assert_non_null(strstr(err.what, "authentication tag of 12 bytes"));
+    tell(&one, "fault Encrypt 1 other-iv");
+    assert_int_equal(kyok_kmip_encrypt(group.client, id, &request, soon, &reply, &err), KYOK_FAULT);
+    assert_non_null(strstr(err.what, "another IV"));
     tell(&one, "fault Encrypt 1 identifier");
     assert_int_equal(kyok_kmip_encrypt(group.client, id, &request, soon, &reply, &err), KYOK_FAULT);
     assert_int_equal(kyok_kmip_encrypt(group.client, id, &request, soon, &reply, &err), KYOK_OK);
