@@ -70,8 +70,9 @@ enum kyok_status kyok_key_encrypt(struct kyok_key *key, struct kyok_cipher_reque
 /* ECDH (cofactor-less) and X25519/X448: peer is the uncompressed point or the raw public value. */
 enum kyok_status kyok_key_derive(struct kyok_key *key, struct kyok_bytes peer,
                                  struct kyok_secret **secret, struct kyok_error *err);
-/* The key's own bytes: only from a KMIP group that says release = yes; else KYOK_REFUSED. For secrets
- * that a server keeps as such (a disk's passphrase); keys are better left where they are. */
+/* The key's own bytes: only from a KMIP group that says release = yes; else KYOK_REFUSED. For
+ * secrets that a server keeps as such (a disk's passphrase); keys are better left where they are.
+ */
 enum kyok_status kyok_key_value(struct kyok_key *key, struct kyok_secret **value,
                                 struct kyok_error *err);
 enum kyok_status kyok_random(struct kyok_context *context, const char *group, uint8_t *data,

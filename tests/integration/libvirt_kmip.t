@@ -35,10 +35,10 @@ virsh -q destroy two >/dev/null
 mv /etc/softhsm/softhsm2.conf away
 refused "without the vendor's token: refused, naming it" any 'VM two: disk vda.*key pkcs11:token=bank' start two
 mv away /etc/softhsm/softhsm2.conf
-begun=$(now_ms)
+stopped_at=$(now_ms)
 ok "the bank's server stops" kmip_tell bank "down"
 refused "without the bank: refused, naming its server" any 'VM two: disk vda.*kmip' start two
-at_most "within the deadline (ms)" $(($(now_ms) - begun)) 5000
+at_most "within the deadline (ms)" $(($(now_ms) - stopped_at)) 5000
 ok "it is back" kmip_tell bank "up"
 ok "the VM starts" start two
 ok "libvirtd holds no secret" no_secrets

@@ -89,7 +89,7 @@ at_most "resident size is flat, KiB more" $((after - before)) $((1024 + soak / 5
 nginx_stop
 
 # --- beside other modules ---------------------------------------------------------------------------------
-main= tail=
+main='' tail=''
 for module in ndk_http_module ngx_http_lua_module ngx_stream_module; do
     [ ! -e $nginx_modules/$module.so ] || main="$main load_module $nginx_modules/$module.so;"
 done
