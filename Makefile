@@ -202,10 +202,13 @@ install-files: $(relinked)
 		case $$rest in *=*) mode=$${rest#*=};; esac; \
 		install -D -m $$mode "$$file" "$(DESTDIR)$$dir/$$(basename "$$file")"; \
 		echo "  $(DESTDIR)$$dir/$$(basename "$$file")"; done
+	@mkdir -p $(DESTDIR)$(libdir)/ossl-modules # where libkyok looks for it: a KMIP client key in an HSM
+	@ln -sf $(modulesdir)/kyok.so $(DESTDIR)$(libdir)/ossl-modules/kyok.so
 uninstall:
+	@rm -f $(DESTDIR)$(libdir)/ossl-modules/kyok.so
 	@for i in $(installed); do file=$${i%%=*}; rest=$${i#*=}; \
 		rm -f "$(DESTDIR)$${rest%%=*}/$$(basename "$$file")"; done
-	@for dir in $(libdir)/libvirt-hook $(libdir) $(docdir); do \
+	@for dir in $(libdir)/ossl-modules $(libdir)/libvirt-hook $(libdir) $(docdir); do \
 		rmdir "$(DESTDIR)$$dir" 2>/dev/null || true; done
 
 # --- tests ---------------------------------------------------------------------------------------

@@ -53,7 +53,12 @@ static enum kyok_status complete(struct cli *cli, struct kyok_context *context, 
 {
     KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened former = {0};
     struct kyok_error none = cli->error;
-    if (open_active(cli, context, disk, &former) == KYOK_OK && former.slot != pending->slot)
+    enum kyok_status status = open_active(cli, context, disk, &former);
+    /* Only a custodian that answers tells whether the former slot is gone already; while it is
+     * away, committing would leave that slot open for good. */
+    if (kyok_status_exit_code(status) == 3)
+        return status;
+    if (status == KYOK_OK && former.slot != pending->slot)
         KYOK_TRY(kyok_volume_erase_slot(&disk->volume, former.slot, &cli->error));
     cli->error = none;
     return holders_commit(cli, disk, holders,
