@@ -108,6 +108,13 @@ static enum kyok_status fetch(struct kyok_key *key, const struct kyok_kmip_found
     KYOK_TRY(kyok_kmip_get(kyok_kmip_own(key)->client, kyok_bytes_of_text(found->identifier),
                            KYOK_KMIP_KEY_FORMAT_TYPE_RAW, &expected, deadline, reply, err));
     *material = reply->item->payload.get.object.key.value.material;
+    /* A server that does not tell the length must not bring an envelope down to a weaker key. */
+    if (found->bits == 0 && material->size != 32) {
+        kyok_fail(err, KYOK_UNSUPPORTED, key->reference->text,
+                  "the server tells no length of the key, and released %zu bytes instead of 32",
+                  material->size);
+        return kyok_remedy(err, "give the key its Cryptographic Length, or use an AES-256 key");
+    }
     return KYOK_OK;
 }
 
@@ -165,6 +172,9 @@ enum kyok_status kyok_kmip_key_value(struct kyok_key *key, struct kyok_secret **
     struct kyok_kmip_expectation expected = {.object_type = found->object_type};
     KYOK_TRY(kyok_kmip_get(kyok_kmip_own(key)->client, kyok_bytes_of_text(found->identifier), 0,
                            &expected, deadline, &reply, err));
+    if (reply.item->payload.get.object.key.value.material.size == 0)
+        return kyok_fail(err, KYOK_UNSUPPORTED, key->reference->text,
+                         "the server released the key in a form that has no value of its own");
     *value = kyok_secret_copy(reply.item->payload.get.object.key.value.material);
     return *value != NULL ? KYOK_OK
                           : kyok_fail(err, KYOK_SYSTEM, key->reference->text, "no memory");
