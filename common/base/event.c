@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/event.h"
+#include "common/base/bytes.h"
 #include "common/base/process.h"
 
 #include <errno.h>
@@ -19,24 +20,43 @@
 /*
  * Events go out as one datagram to journald's native socket (systemd's documented journal
  * protocol), else to syslog's (RFC 3164 framing). $KYOK_EVENT_SOCKET names another datagram socket,
- * which gets the bare JSON.
+ * which gets the bare JSON. A socket lives for one event: a host may close all its descriptors, and
+ * a journal may come, go and return.
  */
-#define JOURNAL_SOCKET "/run/systemd/journal/socket"
-#define SYSLOG_SOCKET "/dev/log"
-#define SYSLOG_AUTHPRIV_NOTICE "<85>"
+#define AUTHPRIV_NOTICE "<85>"
+
+enum target { TO_NAMED, TO_JOURNAL, TO_SYSLOG, TARGETS };
+
+static const struct {
+    const char *path; /* NULL: from the environment */
+    const char *head, *tail;
+} targets[TARGETS] = {
+    [TO_NAMED] = {NULL, "", ""},
+    [TO_JOURNAL] = {"/run/systemd/journal/socket",
+                    "SYSLOG_IDENTIFIER=kyok\nPRIORITY=5\nMESSAGE=", "\n"},
+    [TO_SYSLOG] = {"/dev/log", AUTHPRIV_NOTICE "kyok: ", ""},
+};
 
 struct event_state {
-    int fd;
-    enum { TO_NOBODY, TO_JOURNAL, TO_SYSLOG, TO_SOCKET } target;
     _Atomic uint64_t lost;
 };
+
+static void *state_create(void)
+{
+    return calloc(1, sizeof(struct event_state));
+}
+
+static struct event_state *event_state(void)
+{
+    return kyok_process_state(KYOK_PROCESS_EVENT, state_create, free);
+}
 
 static int connect_to(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd;
 
-    if (strlen(path) >= sizeof(address.sun_path))
+    if (path == NULL || strlen(path) >= sizeof(address.sun_path))
         return -1;
     strcpy(address.sun_path, path);
     fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -47,36 +67,18 @@ static int connect_to(const char *path)
     return fd;
 }
 
-static void *state_create(void)
+/* The first that listens. */
+static int connect_any(enum target *target)
 {
-    struct event_state *state = calloc(1, sizeof(*state));
-    const char *named = secure_getenv("KYOK_EVENT_SOCKET");
-    int saved = errno;
+    int fd = -1;
 
-    if (state == NULL)
-        return NULL;
-    if (named != NULL && (state->fd = connect_to(named)) >= 0)
-        state->target = TO_SOCKET;
-    else if ((state->fd = connect_to(JOURNAL_SOCKET)) >= 0)
-        state->target = TO_JOURNAL;
-    else if ((state->fd = connect_to(SYSLOG_SOCKET)) >= 0)
-        state->target = TO_SYSLOG;
-    errno = saved;
-    return state;
-}
-
-static void state_discard(void *opaque)
-{
-    struct event_state *state = opaque;
-
-    if (state->fd >= 0)
-        close(state->fd);
-    free(state);
-}
-
-static struct event_state *event_state(void)
-{
-    return kyok_process_state(KYOK_PROCESS_EVENT, state_create, state_discard);
+    for (*target = TO_NAMED; *target < TARGETS; ++*target) {
+        fd = connect_to(*target == TO_NAMED ? secure_getenv("KYOK_EVENT_SOCKET")
+                                            : targets[*target].path);
+        if (fd >= 0)
+            break;
+    }
+    return fd;
 }
 
 static void put_text(json_t *object, const char *name, const char *value)
@@ -119,32 +121,31 @@ static char *event_json(const struct kyok_event *event)
     return text;
 }
 
-void kyok_event_emit(const struct kyok_event *event)
+static bool send_event(int fd, enum target target, const struct kyok_event *event)
 {
-    static const char *const frames[] = {
-        [TO_JOURNAL] = "SYSLOG_IDENTIFIER=kyok\nPRIORITY=5\nMESSAGE=",
-        [TO_SYSLOG] = SYSLOG_AUTHPRIV_NOTICE "kyok: ",
-        [TO_SOCKET] = "",
-    };
-    struct event_state *state = event_state();
-    int saved = errno;
+    KYOK_AUTO_FREE char *json = event_json(event);
     struct iovec parts[3];
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
-    char *json;
 
-    if (state == NULL)
-        return;
-    json = state->target == TO_NOBODY ? NULL : event_json(event);
-    if (json != NULL) {
-        parts[0] = (struct iovec){(void *)frames[state->target], strlen(frames[state->target])};
-        parts[1] = (struct iovec){json, strlen(json)};
-        parts[2] = (struct iovec){"\n", state->target == TO_JOURNAL};
-        if (sendmsg(state->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-            atomic_fetch_add(&state->lost, 1);
-        free(json);
-    } else {
+    if (json == NULL)
+        return false;
+    parts[0] = (struct iovec){(void *)targets[target].head, strlen(targets[target].head)};
+    parts[1] = (struct iovec){json, strlen(json)};
+    parts[2] = (struct iovec){(void *)targets[target].tail, strlen(targets[target].tail)};
+    return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+void kyok_event_emit(const struct kyok_event *event)
+{
+    struct event_state *state = event_state();
+    int saved = errno;
+    enum target target;
+    int fd = connect_any(&target);
+
+    if ((fd < 0 || !send_event(fd, target, event)) && state != NULL)
         atomic_fetch_add(&state->lost, 1);
-    }
+    if (fd >= 0)
+        close(fd);
     errno = saved;
 }
 

@@ -49,6 +49,8 @@ static bool known_handle(const struct kyok_lease *lease, uint64_t key, struct ky
         *known = *entry;
         if (entry->found != KYOK_FOUND && entry->why != NULL)
             *err = *entry->why;
+        else if (entry->found != KYOK_FOUND)
+            kyok_fail(err, KYOK_NOT_FOUND, token->label, "the token lacks the key");
     }
     pthread_mutex_unlock(&token->module->lock);
     return usable;
