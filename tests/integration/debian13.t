@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 [ "$(id -u)" = 0 ] || skip_all 'needs root: debootstrap and chroot'
 need debootstrap unshare curl
-mirror=${KYOK_MIRROR:?}
+mirror=${KYOK_MIRROR:-$(apt-get indextargets --format '$(SITE)' 2>/dev/null | grep -v security | head -n 1)}
 suite=trixie
 cache=${KYOK_CACHE:-/var/tmp/kyok-cache}
 mkdir -p "$cache" || skip_all "needs root: a writable $cache"
