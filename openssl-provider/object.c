@@ -84,6 +84,9 @@ static bool set_uri(struct kp_key *key, const struct kyok_reference *reference)
 
     if (exact == NULL)
         return false;
+    /* A reader may take whichever object it finds first: the key's own kind belongs in the text. */
+    if (exact->kind == KYOK_REFERENCE_PKCS11)
+        exact->type = kyok_key_info(key->token)->object;
     status = kyok_reference_format(exact, &text, &err);
     kyok_reference_free(exact);
     if (status != KYOK_OK) {

@@ -29,6 +29,8 @@ ok 'PIN in the section: ECDSA' sign 'pkcs11:token=test;object=ec'
 ok 'RSA' sign 'pkcs11:token=test;object=rsa;type=private'
 ok 'the key is written' openssl pkey -in 'pkcs11:token=test;object=ec' -out ec.pem
 like "as pkcs11-provider's form" "$(cat ec.pem)" 'BEGIN PKCS#11 PROVIDER URI'
+# Without its type, pkcs11-provider takes the pair's private or public object, whichever the token names last.
+like 'naming the private object' "$(openssl asn1parse -in ec.pem)" ';type=private$'
 ok 'and read' sign ec.pem
 faulty hsm reset
 ok 'load-behavior = early' openssl list -providers
@@ -77,9 +79,7 @@ if [ -n "$peer" ]; then
     moved "pkcs11-module-token-pin = $PIN"
     openssl pkey -in 'pkcs11:token=test;object=ec' -out ec.pem
     sed -i "s|module = .*kyok.so|module = $peer|" moved.cnf
-    # pkcs11-provider 1.0 itself finds its key not every time; what counts is that it can read the file.
-    again() { sign ec.pem || sign ec.pem || sign ec.pem; }
-    ok 'moving back: pkcs11-provider reads the file that kyok wrote' again
+    ok 'moving back: pkcs11-provider reads the file that kyok wrote' sign ec.pem
 else
     skip 'pkcs11-provider is not installed here'
 fi
