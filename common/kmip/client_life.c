@@ -125,6 +125,20 @@ static void fill_pair(const struct kyok_kmip_creation *creation,
     pair->public_key = &parts->other_template;
 }
 
+static void fill_derivation(const struct kyok_kmip_creation *creation,
+                            const struct creation_parts *parts, struct kyok_kmip_request_item *item)
+{
+    struct kyok_kmip_derive_key_request *derive = &item->payload.derive_key;
+
+    item->operation = KYOK_KMIP_OPERATION_DERIVE_KEY;
+    derive->object_type = creation->object_type;
+    derive->unique_identifiers.items = creation->derivation->bases;
+    derive->unique_identifiers.count = creation->derivation->base_count;
+    derive->method = creation->derivation->method;
+    derive->parameters = creation->derivation->parameters;
+    derive->attributes = parts->own_template;
+}
+
 static void fill_request(const struct kyok_kmip_creation *creation,
                          const struct kyok_kmip_created *created, struct creation_parts *parts,
                          struct kyok_kmip_request_item *item)
@@ -139,6 +153,10 @@ static void fill_request(const struct kyok_kmip_creation *creation,
     bool opaque = creation->object_type == KYOK_KMIP_OBJECT_TYPE_OPAQUE_OBJECT;
     add_identity(&parts->own_template, parts->own, opaque ? NO_USAGE : creation->usage,
                  &parts->name, created->name);
+    if (creation->derivation != NULL) {
+        fill_derivation(creation, parts, item);
+        return;
+    }
     if (creation->object == NULL) {
         item->operation = KYOK_KMIP_OPERATION_CREATE;
         item->payload.create.object_type = creation->object_type;

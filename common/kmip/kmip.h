@@ -129,6 +129,13 @@ enum kyok_status kyok_kmip_locate_name(struct kyok_kmip_client *client, struct k
 
 /* --- life (client_life.c) -------------------------------------------------------------------- */
 
+/* Derive Key (4.6): bases are the key, then secret data that serves as derivation data, if any. */
+struct kyok_kmip_derivation {
+    const struct kyok_bytes *bases;
+    size_t base_count;
+    enum kyok_kmip_derivation_method method;
+    struct kyok_kmip_derivation_parameters parameters;
+};
 struct kyok_kmip_creation {
     enum kyok_kmip_object_type object_type; /* symmetric key, or private key for a pair */
     enum kyok_kmip_cryptographic_algorithm algorithm;
@@ -136,8 +143,9 @@ struct kyok_kmip_creation {
     enum kyok_kmip_recommended_curve curve; /* EC pairs */
     uint32_t usage;                         /* of the symmetric or private key */
     uint32_t public_usage;
-    const char *name;                      /* NULL: one is made up */
-    const struct kyok_kmip_object *object; /* Register this instead of creating */
+    const char *name;                              /* NULL: one is made up */
+    const struct kyok_kmip_object *object;         /* Register this instead of creating */
+    const struct kyok_kmip_derivation *derivation; /* Derive Key instead: bits, a secret type */
 };
 struct kyok_kmip_created {
     char name[128];
@@ -146,9 +154,9 @@ struct kyok_kmip_created {
     bool found;                  /* the answer was lost, the object was found by its name */
 };
 
-/* Create, Create Key Pair or Register, once. Its name is checked to be free before. When the answer
- * is lost the object is looked up by its name and adopted; if it is not there the call fails and
- * says so: the server may still be at it, so nothing is created a second time. */
+/* Create, Create Key Pair, Register or Derive Key, once. Its name is checked to be free before.
+ * When the answer is lost the object is looked up by its name and adopted; if it is not there the
+ * call fails and says so: the server may still be at it, so nothing is created a second time. */
 enum kyok_status kyok_kmip_create(struct kyok_kmip_client *client,
                                   const struct kyok_kmip_creation *creation,
                                   struct kyok_deadline deadline, struct kyok_kmip_created *created,

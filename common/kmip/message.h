@@ -175,7 +175,7 @@ struct kyok_kmip_register_request { /* 4.3 */
     struct kyok_kmip_template attributes;
     struct kyok_kmip_object object;
 };
-/* Responses that name one object, and (1.x) attributes that the server set: 4.3, 4.4. */
+/* Responses that name one object, and (1.x) attributes that the server set: 4.3, 4.4, 4.6. */
 struct kyok_kmip_identifier_response {
     struct kyok_bytes unique_identifier;
     const struct kyok_kmip_template *attributes;
@@ -185,6 +185,23 @@ struct kyok_kmip_re_key_request { /* 4.4 */
     struct kyok_bytes unique_identifier;
     struct kyok_kmip_integer offset; /* Interval, seconds */
     const struct kyok_kmip_template *attributes;
+};
+
+/* 4.6: which members count is the method's business (PBKDF2: salt and iteration count). Secret:
+ * views only. */
+struct kyok_kmip_derivation_parameters {
+    const struct kyok_kmip_cryptographic_parameters *parameters;
+    struct kyok_bytes initialization_vector;
+    struct kyok_bytes data;
+    struct kyok_bytes salt;
+    struct kyok_kmip_integer iteration_count;
+};
+struct kyok_kmip_derive_key_request { /* 4.6 */
+    enum kyok_kmip_object_type object_type;
+    KYOK_KMIP_LIST(struct kyok_bytes) unique_identifiers; /* the key, then what goes with it */
+    enum kyok_kmip_derivation_method method;
+    struct kyok_kmip_derivation_parameters parameters;
+    struct kyok_kmip_template attributes;
 };
 
 /* Requests that name one object: 4.13, 4.19, 4.21. An empty identifier means the batch's last. */
@@ -351,6 +368,7 @@ union kyok_kmip_request_payload {
     struct kyok_kmip_create_key_pair_request create_key_pair;
     struct kyok_kmip_register_request register_object;
     struct kyok_kmip_re_key_request re_key;
+    struct kyok_kmip_derive_key_request derive_key;
     struct kyok_kmip_locate_request locate;
     struct kyok_kmip_get_request get;
     struct kyok_kmip_get_attributes_request get_attributes;
@@ -375,7 +393,7 @@ union kyok_kmip_response_payload {
     struct kyok_kmip_get_attribute_list_response get_attribute_list;
     struct kyok_kmip_attribute_response attribute; /* Add, Modify, Set, Delete Attribute */
     struct kyok_kmip_identifier_response
-        identifier; /* Register, Re-key, Activate, Revoke, Destroy */
+        identifier; /* Register, Re-key, Derive Key, Activate, Revoke, Destroy */
     struct kyok_kmip_query_response query;
     struct kyok_kmip_versions versions;
     struct kyok_kmip_cipher_response cipher;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Making, finding, fetching and ending managed objects: 1.4 specification, sections 4.1
- * to 4.4, 4.9, 4.11, 4.19 to 4.21. */
+ * to 4.4, 4.6, 4.9, 4.11, 4.19 to 4.21. */
 #include "common/kmip/message_inline.h"
 #include "common/kmip/message_operations.h"
 
@@ -72,7 +72,8 @@ static const struct kyok_kmip_field register_request_fields[] = {
 };
 KYOK_KMIP_DEFINE(kyok_kmip_register_request_shape, register_request, register_request_fields);
 
-/* The answer of 4.3 Register, 4.4 Re-key, 4.19 Activate, 4.20 Revoke, 4.21 Destroy */
+/* The answer of 4.3 Register, 4.4 Re-key, 4.6 Derive Key, 4.19 Activate, 4.20 Revoke, 4.21 Destroy
+ */
 static const struct kyok_kmip_field identifier_response_fields[] = {
     KYOK_KMIP_FIELD(identifier_response, REQUIRED, TEXT, UNIQUE_IDENTIFIER, unique_identifier, 1_0),
     TEMPLATE_SET(identifier_response, TEMPLATE_ATTRIBUTE, attributes),
@@ -88,6 +89,31 @@ static const struct kyok_kmip_field re_key_request_fields[] = {
              attributes),
 };
 KYOK_KMIP_DEFINE(kyok_kmip_re_key_request_shape, re_key_request, re_key_request_fields);
+
+/* 4.6 Derive Key */
+static const struct kyok_kmip_field derivation_parameters_fields[] = {
+    KYOK_KMIP_NESTED(derivation_parameters, OPTIONAL, POINTER, CRYPTOGRAPHIC_PARAMETERS, parameters,
+                     &kyok_kmip_cryptographic_parameters_shape, 1_0),
+    KYOK_KMIP_FIELD(derivation_parameters, OPTIONAL, BYTES, INITIALIZATION_VECTOR,
+                    initialization_vector, 1_0),
+    KYOK_KMIP_FIELD(derivation_parameters, OPTIONAL, BYTES, DERIVATION_DATA, data, 1_0),
+    KYOK_KMIP_FIELD(derivation_parameters, OPTIONAL, BYTES, SALT, salt, 1_0),
+    KYOK_KMIP_FIELD(derivation_parameters, OPTIONAL, INTEGER, ITERATION_COUNT, iteration_count,
+                    1_0),
+};
+static KYOK_KMIP_DEFINE(derivation_parameters_shape, derivation_parameters,
+                        derivation_parameters_fields);
+static const struct kyok_kmip_field derive_key_request_fields[] = {
+    KYOK_KMIP_FIELD(derive_key_request, REQUIRED, ENUM, OBJECT_TYPE, object_type, 1_0),
+    KYOK_KMIP_ROW(derive_key_request, KYOK_KMIP_REQUIRED | KYOK_KMIP_REPEATED, TEXT,
+                  UNIQUE_IDENTIFIER, unique_identifiers, 1_0, 2_1, NULL, NULL),
+    KYOK_KMIP_FIELD(derive_key_request, REQUIRED, ENUM, DERIVATION_METHOD, method, 1_0),
+    KYOK_KMIP_NESTED(derive_key_request, REQUIRED, STRUCT, DERIVATION_PARAMETERS, parameters,
+                     &derivation_parameters_shape, 1_0),
+    TEMPLATE(derive_key_request, KYOK_KMIP_REQUIRED, STRUCT, TEMPLATE_ATTRIBUTE, ATTRIBUTES,
+             attributes),
+};
+KYOK_KMIP_DEFINE(kyok_kmip_derive_key_request_shape, derive_key_request, derive_key_request_fields);
 
 /* 4.9 Locate */
 static const struct kyok_kmip_field locate_request_fields[] = {

@@ -10,16 +10,17 @@ extern const struct kyok_kmip_shape kyok_kmip_create_request_shape, kyok_kmip_cr
     kyok_kmip_create_key_pair_request_shape, kyok_kmip_create_key_pair_response_shape,
     kyok_kmip_register_request_shape, kyok_kmip_identifier_request_shape,
     kyok_kmip_identifier_response_shape, kyok_kmip_re_key_request_shape,
-    kyok_kmip_locate_request_shape, kyok_kmip_locate_response_shape, kyok_kmip_get_request_shape,
-    kyok_kmip_get_response_shape, kyok_kmip_get_attributes_request_shape,
-    kyok_kmip_get_attributes_response_shape, kyok_kmip_get_attribute_list_response_shape,
-    kyok_kmip_attribute_request_shape, kyok_kmip_attribute_response_shape,
-    kyok_kmip_delete_attribute_request_shape, kyok_kmip_revoke_request_shape,
-    kyok_kmip_query_request_shape, kyok_kmip_query_response_shape, kyok_kmip_version_shape,
-    kyok_kmip_versions_shape, kyok_kmip_cipher_request_shape, kyok_kmip_cipher_response_shape,
-    kyok_kmip_sign_request_shape, kyok_kmip_sign_response_shape, kyok_kmip_verify_response_shape,
-    kyok_kmip_mac_request_shape, kyok_kmip_mac_response_shape, kyok_kmip_rng_length_shape,
-    kyok_kmip_rng_data_shape, kyok_kmip_hash_request_shape, kyok_kmip_hash_response_shape;
+    kyok_kmip_derive_key_request_shape, kyok_kmip_locate_request_shape,
+    kyok_kmip_locate_response_shape, kyok_kmip_get_request_shape, kyok_kmip_get_response_shape,
+    kyok_kmip_get_attributes_request_shape, kyok_kmip_get_attributes_response_shape,
+    kyok_kmip_get_attribute_list_response_shape, kyok_kmip_attribute_request_shape,
+    kyok_kmip_attribute_response_shape, kyok_kmip_delete_attribute_request_shape,
+    kyok_kmip_revoke_request_shape, kyok_kmip_query_request_shape, kyok_kmip_query_response_shape,
+    kyok_kmip_version_shape, kyok_kmip_versions_shape, kyok_kmip_cipher_request_shape,
+    kyok_kmip_cipher_response_shape, kyok_kmip_sign_request_shape, kyok_kmip_sign_response_shape,
+    kyok_kmip_verify_response_shape, kyok_kmip_mac_request_shape, kyok_kmip_mac_response_shape,
+    kyok_kmip_rng_length_shape, kyok_kmip_rng_data_shape, kyok_kmip_hash_request_shape,
+    kyok_kmip_hash_response_shape;
 
 /* An operation, its payloads' shapes, and the version that brought it. */
 struct kyok_kmip_operation_shapes {

@@ -15,7 +15,7 @@ from kmip.services.server import engine as server
 logging.disable(logging.CRITICAL)
 FOLDER = sys.argv[1]
 MASKS = [enums.CryptographicUsageMask.ENCRYPT, enums.CryptographicUsageMask.DECRYPT,
-         enums.CryptographicUsageMask.MAC_GENERATE]
+         enums.CryptographicUsageMask.MAC_GENERATE, enums.CryptographicUsageMask.DERIVE_KEY]
 
 
 class Wire:
@@ -103,6 +103,20 @@ def use(kmip, key, wrapping, pair):
     signature = attempt(kmip.sign, b"data", private, rsa)
     attempt(kmip.signature_verify, b"data", signature or b"none", public, rsa)
     attempt(kmip.mac, b"data", key, enums.CryptographicAlgorithm.HMAC_SHA256)
+    derive(kmip, key)
+
+
+def derive(kmip, key):
+    methods = enums.DerivationMethod
+    hashing = {"cryptographic_parameters": {"hashing_algorithm": enums.HashingAlgorithm.SHA_256}}
+    for method, more in ((methods.PBKDF2, {"salt": b"salt", "iteration_count": 1000}),
+                         (methods.HMAC, {"salt": b"salt", "derivation_data": b"data"}), (methods.HASH, {}),
+                         (methods.ENCRYPT, {"initialization_vector": b"0123456789abcdef",
+                                            "derivation_data": b"data"})):
+        attempt(kmip.derive_key, enums.ObjectType.SYMMETRIC_KEY, [key], method, dict(hashing, **more),
+                cryptographic_length=128, cryptographic_algorithm=enums.CryptographicAlgorithm.AES)
+    attempt(kmip.derive_key, enums.ObjectType.SECRET_DATA, [key], methods.HASH, hashing,
+            cryptographic_length=256)
 
 
 def change(kmip, key, two):

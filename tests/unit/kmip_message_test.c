@@ -216,6 +216,9 @@ static void make_common(struct sample *sample, enum kyok_kmip_operation operatio
     sample->wrapping.encryption_key = &sample->key_information;
 }
 
+static const struct kyok_bytes derivation_bases[] = {{(const uint8_t *)"1", 1},
+                                                     {(const uint8_t *)"2", 1}};
+
 static void make_lifecycle(struct sample *sample, unsigned version)
 {
     union kyok_kmip_request_payload *ask = &sample->request.payload;
@@ -244,6 +247,20 @@ static void make_lifecycle(struct sample *sample, unsigned version)
         ask->re_key.offset = kyok_kmip_integer(0);
         ask->re_key.attributes = &sample->template;
         answer->identifier.unique_identifier = TEXT("2");
+        return;
+    case KYOK_KMIP_OPERATION_DERIVE_KEY:
+        ask->derive_key = (struct kyok_kmip_derive_key_request){
+            .object_type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY,
+            .unique_identifiers = {derivation_bases, COUNT(derivation_bases)},
+            .method = KYOK_KMIP_DERIVATION_METHOD_PBKDF2,
+            .parameters = {.parameters = &sample->parameters,
+                           .initialization_vector = TEXT("vector"),
+                           .data = TEXT("data"),
+                           .salt = TEXT("salt"),
+                           .iteration_count = kyok_kmip_integer(1000)},
+            .attributes = sample->template};
+        answer->identifier.unique_identifier = TEXT("3");
+        answer->identifier.attributes = version < KYOK_KMIP_2_0 ? &sample->template : NULL;
         return;
     case KYOK_KMIP_OPERATION_REVOKE:
         ask->revoke.unique_identifier = answer->identifier.unique_identifier = TEXT("1");
@@ -493,7 +510,52 @@ static void each_operation_in_each_version(void **state)
             done++;
         }
     }
-    assert_true(done >= 28 * 5);
+    assert_true(done >= 29 * 5);
+}
+
+static enum kyok_status append_derivation(const struct sample *sample, struct kyok_buffer *bytes,
+                                          struct kyok_error *err)
+{
+    struct kyok_kmip_request request = request_of(sample, KYOK_KMIP_1_4);
+
+    return kyok_kmip_request_append(&request, bytes, err);
+}
+
+/* What 4.6 requires is neither sent nor taken without: the base objects, method and parameters. */
+static void derive_key_is_complete(void **state)
+{
+    static const uint8_t base[] = {0x42, 0x00, 0x94, 0x07, 0, 0, 0, 1};
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer bytes = {0};
+    KYOK_CLEANUP(kyok_kmip_arena_free) struct kyok_kmip_arena arena;
+    struct kyok_kmip_request read;
+    struct kyok_error err;
+    struct sample sample;
+
+    (void)state;
+    kyok_kmip_arena_init(&arena, 0);
+    make_sample(&sample, KYOK_KMIP_OPERATION_DERIVE_KEY, KYOK_KMIP_1_4);
+    must(append_derivation(&sample, &bytes, &err), &err);
+    must(kyok_kmip_request_read(kyok_buffer_bytes(&bytes), &arena, &read, &err), &err);
+    const struct kyok_kmip_derive_key_request *derive = &read.items.items[0].payload.derive_key;
+    assert_int_equal(derive->unique_identifiers.count, 2);
+    assert_true(kyok_bytes_equal(derive->unique_identifiers.items[1], TEXT("2")));
+    assert_true(kyok_bytes_equal(derive->parameters.salt, TEXT("salt")));
+    assert_int_equal(derive->parameters.iteration_count.value, 1000);
+    unsigned hidden = 0; /* both base identifiers become fields that Derive Key does not have */
+    for (size_t i = 0; i + sizeof base < bytes.size; i++)
+        if (memcmp(bytes.data + i, base, sizeof base) == 0 && ++hidden)
+            bytes.data[i + 2] = 0x01;
+    assert_int_equal(hidden, 2);
+    assert_int_equal(kyok_kmip_request_read(kyok_buffer_bytes(&bytes), &arena, &read, &err),
+                     KYOK_FAULT);
+    assert_non_null(strstr(err.what, "UniqueIdentifier is missing"));
+    sample.request.payload.derive_key.unique_identifiers.count = 0;
+    assert_int_equal(append_derivation(&sample, &bytes, &err), KYOK_INVALID);
+    assert_non_null(strstr(err.what, "without UniqueIdentifier"));
+    sample.request.payload.derive_key.unique_identifiers.count = 1;
+    sample.request.payload.derive_key.method = 0;
+    assert_int_equal(append_derivation(&sample, &bytes, &err), KYOK_INVALID);
+    assert_non_null(strstr(err.what, "without DerivationMethod"));
 }
 
 /* Each object type survives Get's answer. */
@@ -1064,6 +1126,7 @@ int main(void)
         cmocka_unit_test(the_tables_are_consistent),
         cmocka_unit_test(names_are_found_both_ways),
         cmocka_unit_test(each_operation_in_each_version),
+        cmocka_unit_test(derive_key_is_complete),
         cmocka_unit_test(each_object_type),
         cmocka_unit_test(transparent_and_wrapped_keys),
         cmocka_unit_test(attributes_mean_the_same_in_every_version),
