@@ -31,8 +31,8 @@
 #define HOOK_STORE "/etc/kyok/vm"
 #define HOOK_WORKER "kyok-hook.so"
 #define HOOK_TIMEOUT_MS 3000
-/* A mark whose hook was killed is swept after this. */
-#define HOOK_SWEEP_SECONDS 50
+/* A mark whose hook was killed is swept after this, unless "sweep" says less. */
+#define HOOK_SWEEP_MS 50000
 
 enum hook_action {
     HOOK_NOTHING,
@@ -56,7 +56,8 @@ struct hook_request {
     const struct domain *domains; /* one; all that start by themselves for a preload; else none */
     size_t domain_count;
     unsigned timeout_ms;
-    const char *kmip; /* group of disks without a record, or "" */
+    unsigned sweep_ms; /* how old a mark is that a sweep takes */
+    const char *kmip;  /* group of disks without a record, or "" */
     struct hook_progress *progress;
 };
 
@@ -73,6 +74,7 @@ int hook_supervise(const struct hook_request *request, hook_worker *work);
 
 struct hook_config {
     unsigned timeout_ms; /* "timeout = 3s"; HOOK_TIMEOUT_MS */
+    unsigned sweep_ms;   /* "sweep = 50s"; HOOK_SWEEP_MS */
     /* "kmip = GROUP": where the passphrases of disks without a record are; "" */
     char kmip[64];
 };

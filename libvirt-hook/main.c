@@ -84,9 +84,11 @@ static bool read_config(struct hook_config *config)
 {
     if (hook_read_config(HOOK_CONFIG, config))
         return true;
-    fprintf(stderr,
-            "kyok: %s: expected lines \"timeout = 3s\" (100ms to 60s) and \"kmip = GROUP\"\n",
-            HOOK_CONFIG);
+    fprintf(
+        stderr,
+        "kyok: %s: expected lines \"timeout = 3s\" (100ms to 60s), \"sweep = 50s\" (1s to 50s) and "
+        "\"kmip = GROUP\"\n",
+        HOOK_CONFIG);
     return false;
 }
 
@@ -98,6 +100,7 @@ static int work_on(enum hook_action action, const struct hook_config *config,
         .domains = domains,
         .domain_count = count,
         .kmip = config->kmip,
+        .sweep_ms = config->sweep_ms,
         .timeout_ms = action == HOOK_PRELOAD || action == HOOK_PRELOAD_END ? HOOK_PRELOAD_TIMEOUT_MS
                                                                            : config->timeout_ms};
     return hook_supervise(&request, load_and_work);
@@ -157,13 +160,17 @@ static int sweep(void)
 static long next_sweep(void)
 {
     long soonest = -1;
+    struct hook_config config;
+    if (!hook_read_config(HOOK_CONFIG, &config))
+        config.sweep_ms = HOOK_SWEEP_MS;
+    long age = config.sweep_ms / 1000;
     DIR *folder = opendir(HOOK_STARTING);
     for (struct dirent *entry; folder && (entry = readdir(folder));) {
         struct stat status;
         if (entry->d_name[0] == '.' || fstatat(dirfd(folder), entry->d_name, &status, 0) != 0)
             continue;
-        long left = (long)(status.st_mtime + HOOK_SWEEP_SECONDS - time(NULL));
-        left = left < 0 ? 0 : left > HOOK_SWEEP_SECONDS ? HOOK_SWEEP_SECONDS : left;
+        long left = (long)(status.st_mtime + age - time(NULL));
+        left = left < 0 ? 0 : left > age ? age : left;
         if (soonest < 0 || left < soonest)
             soonest = left;
     }

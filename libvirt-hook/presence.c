@@ -84,6 +84,9 @@ static bool read_line(const char *name, const char *value, struct hook_config *c
 {
     if (strcmp(name, "timeout") == 0)
         return parse_duration(value, &config->timeout_ms);
+    if (strcmp(name, "sweep") == 0)
+        return parse_duration(value, &config->sweep_ms) && config->sweep_ms >= 1000 &&
+               config->sweep_ms <= HOOK_SWEEP_MS;
     if (strcmp(name, "kmip") != 0 || !*value || strlen(value) >= sizeof(config->kmip))
         return false;
     strcpy(config->kmip, value);
@@ -94,7 +97,7 @@ bool hook_read_config(const char *path, struct hook_config *config)
 {
     char line[256];
     bool good = true;
-    *config = (struct hook_config){.timeout_ms = HOOK_TIMEOUT_MS};
+    *config = (struct hook_config){.timeout_ms = HOOK_TIMEOUT_MS, .sweep_ms = HOOK_SWEEP_MS};
     FILE *file = fopen(path, "re");
     while (file && good && fgets(line, sizeof(line), file)) {
         char *text = trim(line), *value = strchr(text, '=');

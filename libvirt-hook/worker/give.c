@@ -26,11 +26,11 @@ static enum kyok_status define(struct work *work, struct need *need, struct kyok
     memcpy(mark.secret, need->secret.uuid, sizeof(mark.secret));
     memcpy(mark.vm, work->vm, sizeof(mark.vm));
     snprintf(description, sizeof(description), "%s, volume %s", need->what, need->volume_uuid);
-    /* The mark first: whoever dies after it is swept. */
-    KYOK_TRY(mark_make(work->marks, &mark, need->volume_uuid, err));
-    mark_opened(need->volume_uuid);
+    /* The guard, then the mark, then the secret: whoever dies in between is swept. */
     if (strcmp(work->marks, HOOK_STARTING) == 0)
         guard_ensure();
+    KYOK_TRY(mark_make(work->marks, &mark, need->volume_uuid, err));
+    mark_opened(need->volume_uuid);
     work_doing(work, "restart libvirtd", "giving libvirt the secret of %s", need->what);
     return secrets_set(work->secrets, &need->secret, description, passphrase, err);
 }
@@ -134,6 +134,7 @@ int take_back(struct work *work)
         return 1;
     /* A sweep passes over hooks that are still at work. */
     bool sweeps = work->request->action == HOOK_SWEEP;
-    marks_each(work->marks, sweeps ? HOOK_SWEEP_SECONDS : INT32_MIN, take_mark, work);
+    marks_each(work->marks, sweeps ? (long)(work->request->sweep_ms / 1000) : INT32_MIN, take_mark,
+               work);
     return 0;
 }

@@ -82,15 +82,45 @@ static enum kyok_status stage(struct kyok_error *err)
     return KYOK_OK;
 }
 
+/* The mark first: whoever dies after it is cleared away by preload_end(). */
 static enum kyok_status expose(struct kyok_error *err)
 {
     if (mkdir(HOOK_SECRETS, 0700) != 0 && errno != EEXIST)
         return kyok_fail_errno(err, HOOK_SECRETS, "the folder cannot be made");
-    if (mount(STAGING, HOOK_SECRETS, NULL, MS_BIND, NULL) != 0)
-        return kyok_fail_errno(err, HOOK_SECRETS, "the memory file system cannot be mounted there");
-    return write_file(HOOK_RUN, "preloaded", "", kyok_bytes(NULL, 0))
+    if (!write_file(HOOK_RUN, "preloaded", "", kyok_bytes(NULL, 0)))
+        return kyok_fail_errno(err, HOOK_PRELOADED, "the mark cannot be written");
+    return mount(STAGING, HOOK_SECRETS, NULL, MS_BIND, NULL) == 0
                ? KYOK_OK
-               : kyok_fail_errno(err, HOOK_PRELOADED, "the mark cannot be written");
+               : kyok_fail_errno(err, HOOK_SECRETS,
+                                 "the memory file system cannot be mounted there");
+}
+
+static bool device_of(const char *path, dev_t *device)
+{
+    struct stat status;
+    bool good = stat(path, &status) == 0;
+    *device = good ? status.st_dev : 0;
+    return good;
+}
+
+static bool is_staged(void)
+{
+    dev_t staging, run;
+    return device_of(STAGING, &staging) && device_of(HOOK_RUN, &run) && staging != run;
+}
+
+static bool is_exposed(void)
+{
+    dev_t staging, secrets;
+    return is_staged() && device_of(STAGING, &staging) && device_of(HOOK_SECRETS, &secrets) &&
+           staging == secrets;
+}
+
+/* Of a preload that was killed before it exposed anything. */
+static void unstage(void)
+{
+    while (is_staged() && umount2(STAGING, MNT_DETACH) == 0)
+        ;
 }
 
 /* --- one secret --- */
@@ -208,6 +238,7 @@ int preload(const struct hook_request *request)
     marks_unlock(&lock);
     if (access(HOOK_PRELOADED, F_OK) == 0)
         return 0;
+    unstage();
     if (work_ensure_context(&first, &err) != KYOK_OK || stage(&err) != KYOK_OK)
         return tell(&err);
     pool.context = first.context;
@@ -238,18 +269,19 @@ int preload_end(const struct hook_request *request)
 {
     struct kyok_error err;
     struct work work = {.request = request, .marks = HOOK_HELD};
-    if (access(HOOK_PRELOADED, F_OK) != 0)
+    if (access(HOOK_PRELOADED, F_OK) != 0 && !is_staged())
         return 0;
     if (work_ensure_secrets(&work, &err) != KYOK_OK)
         return tell(&err);
     marks_each(HOOK_HELD, INT32_MIN, unlink_secret, NULL);
-    bool good = umount2(HOOK_SECRETS, MNT_DETACH) == 0 && copy_folder(STAGING, HOOK_SECRETS, true);
+    bool good = !is_exposed() || (umount2(HOOK_SECRETS, MNT_DETACH) == 0 &&
+                                  copy_folder(STAGING, HOOK_SECRETS, true));
     if (!good)
         tell((kyok_fail_errno(&err, HOOK_SECRETS, "the memory file system cannot be removed"),
               &err));
-    umount2(STAGING, MNT_DETACH);
-    unlink(HOOK_PRELOADED);
+    unstage();
     int result = take_back(&work);
+    unlink(HOOK_PRELOADED); /* last: until then a second run does it all again */
     secrets_close(work.secrets);
     return good ? result : 1;
 }

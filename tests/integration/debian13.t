@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# kyok on Debian 13 (OpenSSL 3.5, nginx 1.26): built from this source in a tree made by debootstrap, unit
-# tests and the provider's tests run there. The tree is kept in $KYOK_CACHE (/var/tmp/kyok-cache) for the
+# kyok on Debian 13 (OpenSSL 3.5, nginx 1.26, libvirt 11, QEMU 10): built from this source in a tree made by
+# debootstrap; unit tests, the provider's tests and those of VM disks run there (all of libvirt's with
+# KYOK_LONG=1). The tree is kept in $KYOK_CACHE (/var/tmp/kyok-cache) for the
 # next run; KYOK_MIRROR names another mirror.
 . "$(dirname "$0")/../support/lib.sh"
 [ "$(id -u)" = 0 ] || skip_all 'needs root: debootstrap and chroot'
@@ -14,6 +15,7 @@ mkdir -p "$cache" || skip_all "needs root: a writable $cache"
 # The packages that the release has, of those that the tests there need.
 wanted=$(sed -n 's/^\(build\|nginx\|demo\) *//p' "$TESTS/support/packages" | tr '\n' ' ')
 wanted+=' libcmocka-dev opensc haproxy p11-kit p11-kit-modules pkcs11-provider libnginx-mod-stream libnginx-mod-mail libnginx-mod-http-lua libengine-pkcs11-openssl'
+wanted+=' swtpm swtpm-tools cryptsetup-bin xxd keyutils strace'
 tree=$cache/$suite-$(md5sum <<<"$wanted" | cut -c1-12)
 
 make_tree() {
@@ -42,9 +44,12 @@ in_tree() {
     unshare -m -p -f --kill-child sh -c '
         root=$1 source=$2; shift 2
         mount --make-rprivate / && mount --bind "$root" "$root" && mount -t proc proc "$root/proc" &&
-        mount -t tmpfs tmpfs "$root/dev" && mkdir "$root/dev/shm" "$root/dev/pts" &&
+        mount --rbind /sys "$root/sys" && mount -t tmpfs tmpfs "$root/dev" && mkdir "$root/dev/shm" "$root/dev/pts" &&
         mount -t tmpfs tmpfs "$root/dev/shm" && mount -t tmpfs -o mode=1777 tmpfs "$root/tmp" || exit 1
-        for d in null zero random urandom full tty; do touch "$root/dev/$d" && mount --bind "/dev/$d" "$root/dev/$d"; done
+        for d in null zero random urandom full tty kvm loop-control; do
+            [ -e "/dev/$d" ] || continue
+            touch "$root/dev/$d" && mount --bind "/dev/$d" "$root/dev/$d"
+        done
         ln -s /proc/self/fd "$root/dev/fd"; ln -s fd/0 "$root/dev/stdin"; ln -s fd/1 "$root/dev/stdout"; ln -s fd/2 "$root/dev/stderr"
         printf "127.0.0.1 localhost\n::1 localhost\n" >"$root/etc/hosts"
         mkdir -p "$root/src" "$root/build" && mount --bind "$source" "$root/src" &&
@@ -61,6 +66,9 @@ like 'it has OpenSSL 3.5 or later' "$versions" 'OpenSSL 3\.([5-9]|[1-9][0-9])'
 # One run builds and tests; its TAP is told file by file.
 tests='tls_keys hsm_restart group_failover fork_threads haproxy_async p11kit_server provider_keys
     provider_certificates provider_move provider_operations nginx_keys'
+libvirt='libvirt_baseline libvirt_hook disk'
+[ -z "${KYOK_LONG:-}" ] || libvirt=$(cd "$TESTS/integration" && basename -s .t libvirt_*.t disk*.t qemu_secret.t | tr '\n' ' ')
+tests+=" $libvirt"
 # shellcheck disable=SC2086
 in_tree "$tree" sh -c '
     cd /src && make -s -j"$(nproc)" BUILD=/build tests >/tmp/make.log 2>&1; echo "make $?"; tail -5 /tmp/make.log
@@ -69,8 +77,9 @@ in_tree "$tree" sh -c '
     done
     for t in "$@"; do
         [ -e "tests/integration/$t.t" ] || continue
-        tests/support/run_test.sh "tests/integration/$t.t" >/tmp/log 2>&1; echo "integration $? $t"
-        grep -A4 "^not ok\|# SKIP" /tmp/log | head -30
+        # What libvirt keeps on disk has to lie on one: /tmp is memory here.
+        TMPDIR=/var/tmp tests/support/run_test.sh "tests/integration/$t.t" >/tmp/log 2>&1; echo "integration $? $t"
+        grep -a -A4 "^not ok\|# SKIP" /tmp/log | head -30
     done' sh $tests >"$SANDBOX/result" 2>&1
 ok 'it builds there, warnings being errors' grep -q '^make 0' "$SANDBOX/result"
 is 'unit tests' "$(grep '^unit ' "$SANDBOX/result" | grep -vc '^unit 0')" 0

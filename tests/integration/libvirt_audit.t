@@ -49,7 +49,7 @@ virsh -q define one.img.domain >/dev/null
 mv one.img.kyok away
 like "audit: no record" "$(audit)" '^no-record: .*one.img'
 mv away one.img.kyok
-ok "--json" sh -c "'$KYOK' vm audit --json 2>/dev/null | python3 -m json.tool"
+ok "--json" sh -c "'$KYOK' vm audit --json 2>/dev/null | perl -MJSON::PP -0777 -ne 'decode_json \$_'"
 
 # --- hardened ---
 mkdir -p /var/lib/libvirt/qemu/nvram; echo variables >/var/lib/libvirt/qemu/nvram/one_VARS.fd

@@ -34,7 +34,7 @@ end_other() { touch "$SANDBOX/other.stop"; wait $OTHER 2>/dev/null; }
 at_end=(end_other "${at_end[@]}")
 ok "the other host's libvirtd answers" wait_for 30 test -e other.ready
 # unshare becomes the script: its process is in the other host's namespaces
-on_other() { nsenter -t $OTHER -m -u env LIBVIRT_DEFAULT_URI=qemu:///system "$@"; }
+on_other() { nsenter -t $OTHER -m -u -r -w env LIBVIRT_DEFAULT_URI=qemu:///system "$@"; }
 is "it is another host" "$(on_other virsh -q hostname)" kyokother
 migrate() {
     virsh migrate --live --p2p --persistent --undefinesource --unsafe one \

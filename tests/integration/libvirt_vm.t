@@ -78,12 +78,13 @@ virsh -q destroy one >/dev/null
 refused "a VM that is off is told what to do" 1 'kyok disk reencrypt' "$KYOK" vm copy one vda "$SANDBOX/plug.img"
 virsh -q define one.img.domain >/dev/null
 
-# --- two domains share a disk's secret ---
-"$KYOK" disk create "$SANDBOX/shared.img" --size 1M --key root --any-vm >/dev/null
-sxml=$("$KYOK" disk info shared.img | grep -o "uuid='[^']*'")
-for i in s1 s2; do libvirtd_domain $i raw "$SANDBOX/shared.img" "$sxml" | sed 's|</source>|</source><shareable/>|' >$i.xml; virsh -q define $i.xml >/dev/null; done
+# --- two domains share a disk's secret: a clone has the same LUKS UUID ---
+"$KYOK" disk create "$SANDBOX/s1.img" --size 1M --key root --any-vm >/dev/null
+cp s1.img s2.img; cp s1.img.kyok s2.img.kyok
+sxml=$("$KYOK" disk info s1.img | grep -o "uuid='[^']*'")
+for i in s1 s2; do libvirtd_domain $i raw "$SANDBOX/$i.img" "$sxml" >$i.xml; virsh -q define $i.xml; done
 both() { local r=0; start s1 & local p=$!; start s2 || r=1; wait $p || r=1; return $r; }
-ok "two VMs on one disk start at the same time" both
+ok "two VMs with one secret start at the same time" both
 ok "no secret is left" no_secrets
 virsh -q destroy s1 >/dev/null; virsh -q destroy s2 >/dev/null
 

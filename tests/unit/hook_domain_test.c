@@ -264,6 +264,9 @@ static void configuration_is_checked(void **state)
         {"timeout = -1s", false, 0},
         {"kmip = bank", true, HOOK_TIMEOUT_MS},
         {"kmip =", false, 0},
+        {"sweep = 1s", true, HOOK_TIMEOUT_MS},
+        {"sweep = 999ms", false, 0},
+        {"sweep = 51s", false, 0},
     };
     char path[] = "/tmp/kyok-hook.XXXXXX";
     int file = mkstemp(path);
