@@ -12,12 +12,15 @@
 
 /* --- an image and its record ------------------------------------------------------------------ */
 
+struct live_qemu;
+
 struct disk {
     char image[PATH_MAX]; /* absolute */
     struct kyok_volume volume;
     struct kyok_record_copies copies; /* of the files; see vm_metadata for domains */
     char *record;                     /* the file that is written */
     char *pending;                    /* record with ".next" */
+    struct live_qemu *live;           /* the running QEMU that has it open; NULL: none */
 };
 
 #define DISK_NONE                                                                                  \

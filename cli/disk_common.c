@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/disk.h"
+#include "cli/live_qemu.h"
 #include "cli/vm.h"
 
 #include <ctype.h>
@@ -56,6 +57,10 @@ void disk_close(struct disk *disk)
     free(disk->record);
     free(disk->pending);
     disk->record = disk->pending = NULL;
+    if (disk->live)
+        live_qemu_close(disk->live);
+    free(disk->live);
+    disk->live = NULL;
 }
 
 enum kyok_status disk_context(struct cli *cli, struct kyok_context **context)

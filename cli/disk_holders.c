@@ -60,10 +60,16 @@ static enum kyok_status check_saved(struct cli *cli, const char *vm, const char 
 static enum kyok_status add_holder(struct cli *cli, struct holders *holders, const char *vm,
                                    const char *luks_uuid)
 {
-    struct domain domain;
+    struct domain domain, running;
     KYOK_TRY(vm_domain(vm, false, &domain, &cli->error));
     bool found = holds(&domain, luks_uuid);
     domain_free(&domain);
+    KYOK_TRY(check_saved(cli, vm, luks_uuid));
+    /* A running VM's own copy may be of before virsh define. */
+    if (!found && vm_domain(vm, true, &running, &cli->error) == KYOK_OK) {
+        found = holds(&running, luks_uuid);
+        domain_free(&running);
+    }
     if (!found)
         return KYOK_OK;
     if (holders->count == HOLDERS_MAX)
@@ -72,7 +78,7 @@ static enum kyok_status add_holder(struct cli *cli, struct holders *holders, con
     if (!kyok_uuid_canonical(vm, holders->vms[holders->count]))
         return KYOK_OK;
     holders->count++;
-    return check_saved(cli, vm, luks_uuid);
+    return KYOK_OK;
 }
 
 /* libvirt's own files, for when no daemon answers. */
@@ -125,6 +131,20 @@ enum kyok_status holders_find(struct cli *cli, const struct disk *disk, struct h
     while (vm_next_line(&rest, &vm))
         KYOK_TRY(add_holder(cli, holders, vm, disk->volume.luks.uuid));
     return KYOK_OK;
+}
+
+enum kyok_status holders_refuse_held(struct cli *cli, const struct disk *disk)
+{
+    char secret[KYOK_UUID_TEXT];
+    struct kyok_error none;
+    if (cli_option(cli, "--files-only") || !program_exists("virsh") ||
+        !kyok_uuid_of_secret(disk->volume.luks.uuid, secret) ||
+        vm_virsh(NULL, &none, "secret-dumpxml", "--secret", secret, NULL) != KYOK_OK)
+        return KYOK_OK;
+    kyok_fail(&cli->error, KYOK_REFUSED, disk->image,
+              "libvirt holds the disk's passphrase (secret %s), which is about to change", secret);
+    return kyok_remedy(&cli->error, "kyok vm lock VM, or virsh secret-undefine %s, then again",
+                       secret);
 }
 
 static enum kyok_status write_metadata(struct cli *cli, const struct disk *disk,

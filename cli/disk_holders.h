@@ -16,6 +16,8 @@ struct holders {
 /* Without virsh, or with --files-only, there are none. A managed save or a snapshot that holds a
  * copy cannot be updated: refused, naming it. */
 enum kyok_status holders_find(struct cli *cli, const struct disk *disk, struct holders *holders);
+/* A passphrase that libvirt holds for the disk would no longer be right. */
+enum kyok_status holders_refuse_held(struct cli *cli, const struct disk *disk);
 /* Writes json as the pending copy, or as the copy, everywhere. The file comes first. */
 enum kyok_status holders_write(struct cli *cli, const struct disk *disk,
                                const struct holders *holders, bool pending, struct kyok_bytes json);

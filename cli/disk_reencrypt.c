@@ -175,7 +175,9 @@ static enum kyok_status run_reencrypt(struct cli *cli)
 {
     if (!program_exists("qemu-img"))
         return kyok_fail(&cli->error, KYOK_UNSUPPORTED, NULL, "qemu-img is not installed");
-    return rekey_run(cli, reencrypt, "new volume key");
+    KYOK_CLEANUP(disk_close) struct disk disk = DISK_NONE;
+    KYOK_TRY(disk_open(cli, cli->operands[0], KYOK_VOLUME_WRITE, &disk));
+    return rekey_run(cli, &disk, reencrypt, "new volume key");
 }
 
 static const struct cli_option reencrypt_options[] = {

@@ -8,6 +8,7 @@
 #include "cli/disk_rekey.h"
 #include "cli/disk.h"
 #include "cli/disk_holders.h"
+#include "cli/disk_live.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,25 @@ enum kyok_status rekey_prove_fresh(struct cli *cli, const char *image, struct ky
     return kyok_volume_unlock(&fresh, passphrase, NULL, NULL, &cli->error);
 }
 
+/* Who may write the header: kyok, or the QEMU that has the disk open. */
+static enum kyok_status add_slot(struct cli *cli, struct disk *disk, struct kyok_bytes old,
+                                 struct kyok_bytes fresh)
+{
+    KYOK_AUTO_SECRET struct kyok_secret *volume_key = NULL;
+    unsigned slot;
+    if (disk->live)
+        return live_add_slot(cli, disk, old, fresh);
+    KYOK_TRY(kyok_volume_unlock(&disk->volume, old, NULL, &volume_key, &cli->error));
+    return kyok_volume_add_slot(&disk->volume, kyok_secret_bytes(volume_key), fresh, &slot,
+                                &cli->error);
+}
+
+static enum kyok_status erase_slot(struct cli *cli, struct disk *disk, unsigned slot)
+{
+    return disk->live ? live_erase_slot(cli, disk, slot)
+                      : kyok_volume_erase_slot(&disk->volume, slot, &cli->error);
+}
+
 /* A pending record that already opens the disk becomes the record, and the slot of the one before
  * is erased while that one can still tell which it is. */
 static enum kyok_status complete(struct cli *cli, struct kyok_context *context, struct disk *disk,
@@ -59,7 +79,7 @@ static enum kyok_status complete(struct cli *cli, struct kyok_context *context, 
     if (kyok_status_exit_code(status) == 3)
         return status;
     if (status == KYOK_OK && former.slot != pending->slot)
-        KYOK_TRY(kyok_volume_erase_slot(&disk->volume, former.slot, &cli->error));
+        KYOK_TRY(erase_slot(cli, disk, former.slot));
     cli->error = none;
     return holders_commit(cli, disk, holders,
                           kyok_buffer_bytes(&disk->copies.list[pending->copy].json));
@@ -112,14 +132,9 @@ static enum kyok_status swap_slots(struct cli *cli, struct disk *disk,
                                    const struct kyok_record_opened *opened,
                                    struct kyok_bytes passphrase)
 {
-    KYOK_AUTO_SECRET struct kyok_secret *volume_key = NULL;
-    unsigned old, fresh;
-    KYOK_TRY(kyok_volume_unlock(&disk->volume, kyok_secret_bytes(opened->passphrase), &old,
-                                &volume_key, &cli->error));
-    KYOK_TRY(kyok_volume_add_slot(&disk->volume, kyok_secret_bytes(volume_key), passphrase, &fresh,
-                                  &cli->error));
+    KYOK_TRY(add_slot(cli, disk, kyok_secret_bytes(opened->passphrase), passphrase));
     KYOK_TRY(rekey_prove_fresh(cli, disk->image, passphrase));
-    return kyok_volume_erase_slot(&disk->volume, old, &cli->error);
+    return erase_slot(cli, disk, opened->slot);
 }
 
 static enum kyok_status rekey(struct cli *cli, struct kyok_context *context, struct disk *disk,
@@ -150,27 +165,28 @@ static enum kyok_status rekey_report(struct cli *cli, const struct disk *disk, c
     return KYOK_OK;
 }
 
-enum kyok_status rekey_run(struct cli *cli, rekey_work *work, const char *done)
+enum kyok_status rekey_run(struct cli *cli, struct disk *disk, rekey_work *work, const char *done)
 {
-    KYOK_CLEANUP(disk_close) struct disk disk = DISK_NONE;
     struct kyok_context *context = NULL;
     struct holders holders;
     bool completed;
     uint64_t generation = 0;
-    KYOK_TRY(disk_open(cli, cli->operands[0], KYOK_VOLUME_WRITE, &disk));
-    KYOK_TRY(holders_find(cli, &disk, &holders));
+    KYOK_TRY(holders_find(cli, disk, &holders));
+    KYOK_TRY(holders_refuse_held(cli, disk));
     KYOK_TRY(disk_context(cli, &context));
-    enum kyok_status status = rekey_recover(cli, context, &disk, &holders, &completed);
+    enum kyok_status status = rekey_recover(cli, context, disk, &holders, &completed);
     if (status == KYOK_OK && !completed)
-        status = work(cli, context, &disk, &holders, &generation);
+        status = work(cli, context, disk, &holders, &generation);
     kyok_context_free(context);
     KYOK_TRY(status);
-    return rekey_report(cli, &disk, completed ? "the run before is completed" : done, generation);
+    return rekey_report(cli, disk, completed ? "the run before is completed" : done, generation);
 }
 
 static enum kyok_status run_rekey(struct cli *cli)
 {
-    return rekey_run(cli, rekey, "new passphrase");
+    KYOK_CLEANUP(disk_close) struct disk disk = DISK_NONE;
+    KYOK_TRY(live_disk_open(cli, cli->operands[0], &disk));
+    return rekey_run(cli, &disk, rekey, "new passphrase");
 }
 
 /* --- adopt --- */
@@ -196,12 +212,11 @@ static enum kyok_status adopt(struct cli *cli, struct kyok_context *context, str
                               const struct holders *holders, struct kyok_bytes old)
 {
     char vm[KYOK_UUID_TEXT];
-    unsigned slot;
     struct kyok_policy *policy = NULL;
     struct kyok_record_binding binding = {.luks_uuid = disk->volume.luks.uuid};
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = {0};
-    KYOK_AUTO_SECRET struct kyok_secret *volume_key = NULL, *passphrase = NULL;
-    KYOK_TRY(kyok_volume_unlock(&disk->volume, old, NULL, &volume_key, &cli->error));
+    KYOK_AUTO_SECRET struct kyok_secret *passphrase = NULL;
+    KYOK_TRY(kyok_volume_unlock(&disk->volume, old, NULL, NULL, &cli->error));
     KYOK_TRY(disk_binding_option(cli, &binding, vm));
     KYOK_TRY(disk_policy_option(cli, "--key", &policy));
     enum kyok_status status = kyok_passphrase_new(&passphrase, &cli->error);
@@ -211,8 +226,7 @@ static enum kyok_status adopt(struct cli *cli, struct kyok_context *context, str
     kyok_policy_free(policy);
     KYOK_TRY(status);
     KYOK_TRY(holders_write(cli, disk, holders, true, kyok_buffer_bytes(&json)));
-    KYOK_TRY(kyok_volume_add_slot(&disk->volume, kyok_secret_bytes(volume_key),
-                                  kyok_secret_bytes(passphrase), &slot, &cli->error));
+    KYOK_TRY(add_slot(cli, disk, old, kyok_secret_bytes(passphrase)));
     KYOK_TRY(rekey_prove_fresh(cli, disk->image, kyok_secret_bytes(passphrase)));
     return holders_commit(cli, disk, holders, kyok_buffer_bytes(&json));
 }
@@ -224,7 +238,7 @@ static enum kyok_status forget_old(struct cli *cli, struct kyok_context *context
     KYOK_TRY(disk_open_record(cli, context, disk, &opened));
     for (unsigned i = 0; i < KYOK_LUKS_SLOTS; i++)
         if (disk->volume.luks.slots[i].active && i != opened.slot)
-            KYOK_TRY(kyok_volume_erase_slot(&disk->volume, i, &cli->error));
+            KYOK_TRY(erase_slot(cli, disk, i));
     return rekey_report(cli, disk, "only the record opens it now", opened.generation);
 }
 
@@ -255,7 +269,7 @@ static enum kyok_status run_adopt(struct cli *cli)
 {
     KYOK_CLEANUP(disk_close) struct disk disk = DISK_NONE;
     struct kyok_context *context = NULL;
-    KYOK_TRY(disk_open(cli, cli->operands[0], KYOK_VOLUME_WRITE, &disk));
+    KYOK_TRY(live_disk_open(cli, cli->operands[0], &disk));
     KYOK_TRY(disk_context(cli, &context));
     enum kyok_status status = adopt_disk(cli, context, &disk);
     kyok_context_free(context);
@@ -265,6 +279,7 @@ static enum kyok_status run_adopt(struct cli *cli)
 static const struct cli_option rekey_options[] = {
     {.name = "--key", .argument = "POLICY", .summary = "seal the new passphrase to this policy"},
     HOLDERS_OPTION,
+    LIVE_OPTION,
 };
 static const struct cli_option adopt_options[] = {
     {.name = "--key", .argument = "POLICY", .summary = "who must consent from now on"},
@@ -275,6 +290,7 @@ static const struct cli_option adopt_options[] = {
     {.name = "--any-vm", .summary = "let any VM on a host that may open the record use the disk"},
     {.name = "--forget-old", .summary = "erase every key slot but the record's"},
     HOLDERS_OPTION,
+    LIVE_OPTION,
 };
 
 const struct cli_verb cli_disk_rekey_verbs[] = {
@@ -284,8 +300,10 @@ const struct cli_verb cli_disk_rekey_verbs[] = {
      .most = 1,
      .summary = "give a disk a new passphrase and key slot",
      .description =
-         "Makes a new passphrase, seals it, adds its key slot, proves it and erases the old slot; "
-         "the VM must be off. At every moment the record or its pending copy opens the disk, and a "
+         "Makes a new passphrase, seals it, adds its key slot, proves it and erases the old slot. "
+         "While the VM runs, its QEMU writes the slots (libvirt marks the VM as tainted by "
+         "custom-monitor, and its I/O stops for a second or two). At every moment the record or "
+         "its pending copy opens the disk, and a "
          "second run completes one that was cut short. Who kept an old header and its record still "
          "has the volume key: kyok disk reencrypt ends that.",
      CLI_OPTIONS(rekey_options),

@@ -11,8 +11,8 @@ typedef enum kyok_status rekey_work(struct cli *cli, struct kyok_context *contex
                                     struct disk *disk, const struct holders *holders,
                                     uint64_t *generation);
 
-/* Opens the operand's disk, completes a run before that was cut short, or else does the work. */
-enum kyok_status rekey_run(struct cli *cli, rekey_work *work, const char *done);
+/* Completes a run before that was cut short, or else does the work. */
+enum kyok_status rekey_run(struct cli *cli, struct disk *disk, rekey_work *work, const char *done);
 enum kyok_status rekey_recover(struct cli *cli, struct kyok_context *context, struct disk *disk,
                                const struct holders *holders, bool *completed);
 enum kyok_status rekey_seal(struct cli *cli, struct kyok_context *context, const struct disk *disk,

@@ -25,6 +25,7 @@ static enum kyok_status open_disk(struct kyok_context *context, const struct opt
     KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
     KYOK_TRY(kyok_volume_open(disk->image, KYOK_VOLUME_READ, &volume, err));
     disk->format = volume.format;
+    disk->block_device = volume.block_device;
     if (options->kmip)
         return kyok_record_fetch(context, options->kmip, &volume, &disk->passphrase, err);
     KYOK_TRY(find_copies(disk, &volume, &copies, err));

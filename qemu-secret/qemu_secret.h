@@ -18,6 +18,7 @@ struct disk {
     const char *record; /* a file, besides what lies beside the image */
     struct kyok_secret *passphrase;
     enum kyok_volume_format format;
+    bool block_device;
     int32_t serial; /* in the kernel's keyring */
     bool used;
 };

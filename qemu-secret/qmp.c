@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The few QMP commands that add an encrypted disk to a running QEMU (QEMU docs/interop/qmp-spec).
- */
-#include "qemu-secret/qemu_secret.h"
+#include "qemu-secret/qmp.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,14 +11,7 @@
 
 #define QMP_LINE_MAX ((size_t)1 << 20)
 
-struct qmp {
-    int fd;
-    const char *path;
-    struct kyok_deadline deadline;
-    struct kyok_buffer input; /* what was read beyond the last line */
-};
-
-static void qmp_close(struct qmp *qmp)
+void qmp_close(struct qmp *qmp)
 {
     if (qmp->fd >= 0)
         close(qmp->fd);
@@ -74,9 +64,9 @@ static enum kyok_status read_line(struct qmp *qmp, json_t **message, struct kyok
     }
 }
 
-/* Sends one command and waits for its answer; events in between are passed over. */
+/* Events before the answer are passed over. */
 static enum kyok_status execute(struct qmp *qmp, const char *name, struct kyok_bytes arguments,
-                                struct kyok_error *err)
+                                json_t **result, struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer text = {0};
     kyok_buffer_printf(&text, "{\"execute\":\"%s\",\"arguments\":", name);
@@ -93,25 +83,27 @@ static enum kyok_status execute(struct qmp *qmp, const char *name, struct kyok_b
             kyok_fail(err, KYOK_REFUSED, qmp->path, "QEMU refused %s", name);
             kyok_because(err, "%s", why ? why : "no reason given");
         }
+        if (done && !error && result)
+            *result = json_incref(json_object_get(answer, "return"));
         json_decref(answer);
         if (done)
             return error ? err->status : KYOK_OK;
     }
 }
 
-static enum kyok_status execute_json(struct qmp *qmp, const char *name, json_t *arguments,
-                                     struct kyok_error *err)
+enum kyok_status qmp_execute(struct qmp *qmp, const char *name, json_t *arguments, json_t **result,
+                             struct kyok_error *err)
 {
     char *text = arguments ? json_dumps(arguments, JSON_COMPACT) : NULL;
     json_decref(arguments);
     if (!text)
         return kyok_fail(err, KYOK_INVALID, name, "the command cannot be written as JSON");
-    enum kyok_status status = execute(qmp, name, kyok_bytes_of_text(text), err);
+    enum kyok_status status = execute(qmp, name, kyok_bytes_of_text(text), result, err);
     free(text);
     return status;
 }
 
-static enum kyok_status qmp_connect(struct qmp *qmp, struct kyok_error *err)
+enum kyok_status qmp_connect(struct qmp *qmp, struct kyok_error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     json_t *greeting = NULL;
@@ -123,72 +115,21 @@ static enum kyok_status qmp_connect(struct qmp *qmp, struct kyok_error *err)
         return kyok_fail_errno(err, qmp->path, "QEMU cannot be reached");
     KYOK_TRY(read_line(qmp, &greeting, err));
     json_decref(greeting);
-    return execute(qmp, "qmp_capabilities", kyok_bytes_of_text("{}"), err);
+    return execute(qmp, "qmp_capabilities", kyok_bytes_of_text("{}"), NULL, err);
 }
 
 /* The passphrase goes from locked memory to the socket: hexadecimal digits need no escapes, and a
  * JSON library would keep copies. */
-static enum kyok_status add_secret(struct qmp *qmp, const struct disk *disk, struct kyok_error *err)
+enum kyok_status qmp_add_secret(struct qmp *qmp, const char *id, struct kyok_bytes secret,
+                                struct kyok_error *err)
 {
-    struct kyok_bytes secret = kyok_secret_bytes(disk->passphrase);
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer text = {0};
     for (size_t i = 0; i < secret.size; i++)
         if (secret.data[i] < ' ' || secret.data[i] > '~' || secret.data[i] == '"' ||
             secret.data[i] == '\\')
-            return kyok_fail(err, KYOK_UNSUPPORTED, disk->id, "the passphrase is no plain text");
-    kyok_buffer_printf(&text, "{\"qom-type\":\"secret\",\"id\":\"kyok-%s\",\"data\":\"", disk->id);
+            return kyok_fail(err, KYOK_UNSUPPORTED, id, "the passphrase is no plain text");
+    kyok_buffer_printf(&text, "{\"qom-type\":\"secret\",\"id\":\"%s\",\"data\":\"", id);
     kyok_buffer_append(&text, secret.data, secret.size);
     kyok_buffer_append_text(&text, "\"}");
-    return execute(qmp, "object-add", kyok_buffer_bytes(&text), err);
-}
-
-static json_t *block_node(const struct disk *disk)
-{
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer secret = {0};
-    kyok_buffer_printf(&secret, "kyok-%s", disk->id);
-    kyok_buffer_append(&secret, "", 1);
-    const char *name = (const char *)secret.data;
-    json_t *file = json_pack("{s:s,s:s}", "driver", "file", "filename", disk->image);
-    if (disk->format == KYOK_VOLUME_RAW)
-        return json_pack("{s:s,s:s,s:s,s:o}", "driver", "luks", "node-name", disk->id, "key-secret",
-                         name, "file", file);
-    return json_pack("{s:s,s:s,s:{s:s,s:s},s:o}", "driver", "qcow2", "node-name", disk->id,
-                     "encrypt", "format", "luks", "key-secret", name, "file", file);
-}
-
-/* "DRIVER,name=value,...", as on QEMU's command line. */
-static json_t *device(const char *text, const char *drive)
-{
-    json_t *arguments = json_pack("{s:s}", "drive", drive);
-    KYOK_AUTO_FREE char *copy = strdup(text);
-    char *rest = copy, *part = strsep(&rest, ",");
-    json_object_set_new(arguments, "driver", json_string(part));
-    while (rest && (part = strsep(&rest, ","))) {
-        char *value = strchr(part, '=');
-        if (value)
-            *value++ = 0;
-        json_object_set_new(arguments, part, json_string(value ? value : "on"));
-    }
-    return arguments;
-}
-
-enum kyok_status qmp_add_disk(const struct options *options, struct disk *disk,
-                              struct kyok_error *err)
-{
-    KYOK_CLEANUP(qmp_close)
-    struct qmp qmp = {
-        .fd = -1, .path = options->qmp, .deadline = kyok_deadline_in_ms(options->timeout_ms)};
-    struct kyok_error ignored;
-    KYOK_TRY(qmp_connect(&qmp, err));
-    KYOK_TRY(add_secret(&qmp, disk, err));
-    enum kyok_status status = execute_json(&qmp, "blockdev-add", block_node(disk), err);
-    /* QEMU has the volume key now, or will not have it. */
-    execute_json(&qmp, "object-del", json_pack("{s:s+}", "id", "kyok-", disk->id), &ignored);
-    KYOK_TRY(status);
-    if (!options->device)
-        return KYOK_OK;
-    status = execute_json(&qmp, "device_add", device(options->device, disk->id), err);
-    if (status != KYOK_OK)
-        execute_json(&qmp, "blockdev-del", json_pack("{s:s}", "node-name", disk->id), &ignored);
-    return status;
+    return execute(qmp, "object-add", kyok_buffer_bytes(&text), NULL, err);
 }

@@ -11,8 +11,9 @@
 
 /* QEMU's image locks are open-file-description locks on single bytes from 100 (permissions held)
  * and from 200 (permissions not shared): block/file-posix.c, RAW_LOCK_PERM_BASE and _SHARED_BASE.
+ * The byte below is kyok's own: two runs of kyok exclude each other also where QEMU has the volume.
  */
-#define QEMU_LOCK_START 100
+#define KYOK_LOCK_START 99
 #define QEMU_LOCK_LENGTH 200
 
 static bool read_at(int fd, void *data, size_t size, uint64_t offset)
@@ -53,12 +54,13 @@ void kyok_volume_close(struct kyok_volume *volume)
     *volume = (struct kyok_volume){.fd = -1};
 }
 
-static enum kyok_status take_qemu_locks(struct kyok_volume *volume, struct kyok_error *err)
+static enum kyok_status take_locks(struct kyok_volume *volume, enum kyok_volume_access access,
+                                   struct kyok_error *err)
 {
     struct flock lock = {.l_type = F_WRLCK,
                          .l_whence = SEEK_SET,
-                         .l_start = QEMU_LOCK_START,
-                         .l_len = QEMU_LOCK_LENGTH};
+                         .l_start = KYOK_LOCK_START,
+                         .l_len = access == KYOK_VOLUME_WRITE ? 1 + QEMU_LOCK_LENGTH : 1};
     if (fcntl(volume->fd, F_OFD_SETLK, &lock) == 0)
         return KYOK_OK;
     if (errno != EAGAIN && errno != EACCES)
@@ -71,7 +73,7 @@ static enum kyok_status open_file(const char *path, enum kyok_volume_access acce
                                   struct kyok_volume *volume, struct kyok_error *err)
 {
     struct stat status;
-    int mode = access == KYOK_VOLUME_WRITE ? O_RDWR : O_RDONLY;
+    int mode = access == KYOK_VOLUME_READ ? O_RDONLY : O_RDWR;
     volume->path = strdup(path);
     /* O_NONBLOCK: a path out of a domain's XML may be a FIFO. */
     volume->fd = open(path, mode | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -85,7 +87,7 @@ static enum kyok_status open_file(const char *path, enum kyok_volume_access acce
     if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
         return kyok_fail(err, KYOK_INVALID, path, "this is neither a file nor a block device");
     volume->block_device = S_ISBLK(status.st_mode);
-    return access == KYOK_VOLUME_WRITE ? take_qemu_locks(volume, err) : KYOK_OK;
+    return access == KYOK_VOLUME_READ ? KYOK_OK : take_locks(volume, access, err);
 }
 
 static enum kyok_status find_header(struct kyok_volume *volume, struct kyok_error *err)

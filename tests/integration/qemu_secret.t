@@ -15,6 +15,7 @@ kyok_conf '[token bank]' "module = $(softhsm_module)" 'uri = pkcs11:token=bank' 
     '[key bank]' 'uri = pkcs11:token=bank;object=root' '[key vendor]' 'uri = pkcs11:token=vendor;object=root'
 run() { "$BUILD/kyok-qemu-secret" "$@"; }
 ok "a raw disk" "$KYOK" disk create a.img --size 4M --key bank
+ok "another" "$KYOK" disk create c.img --size 1M --key bank
 ok "a qcow2 disk that needs two parties" "$KYOK" disk create b.qcow2 --size 4M --format qcow2 --key 'all-of(bank, vendor)'
 a=driver=luks,key-secret=s0,file.filename=a.img
 b=driver=qcow2,encrypt.key-secret=s1,file.filename=b.qcow2
@@ -54,6 +55,17 @@ unlike "and no longer the secret" "$(ask '{"execute":"qom-list","arguments":{"pa
 unlike "no argument of QEMU's holds the passphrase" "$(tr '\0' '\n' <"/proc/$(cat vm.pid)/cmdline")" '[0-9a-f]{64}'
 unlike "nor its environment" "$(tr '\0' '\n' <"/proc/$(cat vm.pid)/environ")" '[0-9a-f]{64}'
 refused "a disk that a VM has open is not re-keyed" 1 'has the volume open' "$KYOK" disk rekey a.img --files-only
+for i in a.img b.qcow2; do
+    run --disk d=$i -- cat @d@ >$i.old
+    ok "$i: but through that QEMU it is" "$KYOK" disk rekey $i --qmp "$SANDBOX/qmp.sock"
+    run --disk d=$i -- cat @d@ >$i.new
+    like "$i: generation 2, one slot" "$("$KYOK" disk info $i --json | tr -d '\n')" '"slots": \[[^]]*\].*"generation": 2'
+    is "$i: one slot" "$("$KYOK" disk info $i --json | grep -c '"iterations"')" 1
+    unlike "$i: another passphrase" "$(cat $i.new)" "$(cat $i.old)"
+done
+unlike "QEMU keeps neither passphrase" "$(ask '{"execute":"qom-list","arguments":{"path":"/objects"}}')" 'kyok-'
+refused "a QEMU that has another disk open: said so" any 'block nodes are this volume' "$KYOK" disk rekey c.img --qmp "$SANDBOX/qmp.sock"
+refused "no QEMU behind the socket" any 'cannot be reached' "$KYOK" disk rekey a.img --qmp "$SANDBOX/absent.sock"
 kill "$(cat vm.pid)"; wait_for 10 sh -c '! kill -0 $(cat vm.pid) 2>/dev/null'
 
 # --- the kernel's keyring ---

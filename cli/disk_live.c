@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/disk_live.h"
+#include "cli/live_qemu.h"
+#include "cli/vm.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#define JOB "kyok-amend"
+#define OLD_SECRET "kyok-former"
+#define NEW_SECRET "kyok-next"
+/* QEMU measures the processor to choose the iterations and gives up under load. */
+#define MEASURING_FAILED "accurate CPU usage"
+#define TRIES 20
+
+/* --- whose disk it is ------------------------------------------------------------------------- */
+
+static bool has_disk(const struct domain *domain, const char *image)
+{
+    for (size_t i = 0; i < domain->volume_count; i++) {
+        const char *path = domain->volumes[i].path;
+        KYOK_AUTO_FREE char *real = path ? realpath(path, NULL) : NULL;
+        if (real && strcmp(real, image) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* vm stays empty when no running VM has the image. QEMU's locks do not tell of block devices:
+ * libvirt gives QEMU a device node of its own, and locks belong to nodes. */
+static enum kyok_status find_vm(const char *image, char vm[KYOK_UUID_TEXT], struct kyok_error *err)
+{
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer list = {0};
+    *vm = 0;
+    if (!program_exists("virsh") || vm_virsh(&list, err, "list", "--uuid", NULL) != KYOK_OK)
+        return KYOK_OK;
+    char *rest = (char *)list.data, *uuid;
+    while (vm_next_line(&rest, &uuid)) {
+        struct domain domain;
+        struct kyok_error none;
+        if (vm_domain(uuid, true, &domain, &none) != KYOK_OK)
+            continue; /* it has just stopped */
+        bool found = has_disk(&domain, image);
+        domain_free(&domain);
+        if (found && *vm) {
+            kyok_fail(err, KYOK_BUSY, image, "two running VMs share the disk, %s and %s", vm, uuid);
+            return kyok_remedy(err, "stop one of them");
+        }
+        if (found && !kyok_uuid_canonical(uuid, vm))
+            return kyok_fail(err, KYOK_FAULT, image, "libvirt names no proper UUID of its VM");
+    }
+    return KYOK_OK;
+}
+
+/* --- which block node it is ------------------------------------------------------------------- */
+
+/* The encryption's details, for luks and qcow2 nodes. */
+static const char *node_uuid(const json_t *node)
+{
+    const json_t *data =
+        json_object_get(json_object_get(json_object_get(node, "image"), "format-specific"), "data");
+    const json_t *encrypt = json_object_get(data, "encrypt");
+    return json_string_value(json_object_get(encrypt ? encrypt : data, "uuid"));
+}
+
+/* Images may share a LUKS UUID (a copy plugged beside its original): then the name decides. */
+static enum kyok_status choose_node(struct live_qemu *qemu, const struct disk *disk,
+                                    const json_t *nodes, struct kyok_error *err)
+{
+    size_t i, fits = 0, named = 0;
+    const json_t *node, *by_uuid = NULL, *by_name = NULL;
+    json_array_foreach(nodes, i, node)
+    {
+        const char *uuid = node_uuid(node),
+                   *file = json_string_value(json_object_get(node, "file"));
+        if (!uuid || strcasecmp(uuid, disk->volume.luks.uuid) != 0)
+            continue;
+        fits++;
+        by_uuid = node;
+        if (file && strstr(file, disk->image)) {
+            named++;
+            by_name = node;
+        }
+    }
+    node = fits == 1 ? by_uuid : named == 1 ? by_name : NULL;
+    const char *name = json_string_value(json_object_get(node, "node-name"));
+    if (!name || strlen(name) >= sizeof(qemu->node))
+        return kyok_fail(err, fits > 1 ? KYOK_AMBIGUOUS : KYOK_NOT_FOUND, disk->image,
+                         "%zu of the running QEMU's block nodes are this volume", fits);
+    strcpy(qemu->node, name);
+    return KYOK_OK;
+}
+
+static enum kyok_status find_node(struct live_qemu *qemu, const struct disk *disk,
+                                  struct kyok_error *err)
+{
+    json_t *nodes = NULL;
+    KYOK_TRY(live_qemu_execute(qemu, "query-named-block-nodes", json_object(), &nodes, err));
+    enum kyok_status status = choose_node(qemu, disk, nodes, err);
+    json_decref(nodes);
+    return status;
+}
+
+enum kyok_status live_disk_open(struct cli *cli, const char *image, struct disk *disk)
+{
+    const char *socket = cli_option(cli, "--qmp");
+    char vm[KYOK_UUID_TEXT] = "";
+    KYOK_AUTO_FREE char *real = realpath(image, NULL);
+    if (real && !socket && !cli_option(cli, "--files-only"))
+        KYOK_TRY(find_vm(real, vm, &cli->error));
+    if (!*vm && !socket)
+        return disk_open(cli, image, KYOK_VOLUME_WRITE, disk);
+    KYOK_TRY(disk_open(cli, image, KYOK_VOLUME_BESIDE_QEMU, disk));
+    disk->live = calloc(1, sizeof(*disk->live));
+    if (!disk->live)
+        return kyok_fail(&cli->error, KYOK_SYSTEM, image, "no memory");
+    disk->live->qmp.fd = -1;
+    strcpy(disk->live->vm, vm);
+    if (socket)
+        KYOK_TRY(live_qemu_socket(disk->live, socket, &cli->error));
+    return find_node(disk->live, disk, &cli->error);
+}
+
+/* --- key slots -------------------------------------------------------------------------------- */
+
+/* Takes slots, the amend options of LUKS. */
+static enum kyok_status amend_once(struct cli *cli, const struct disk *disk, json_t *slots)
+{
+    struct live_qemu *qemu = disk->live;
+    json_t *options;
+    if (disk->volume.format == KYOK_VOLUME_QCOW2) {
+        json_object_set_new(slots, "format", json_string("luks"));
+        options = json_pack("{s:s,s:o}", "driver", "qcow2", "encrypt", slots);
+    } else {
+        json_object_set_new(slots, "driver", json_string("luks"));
+        options = slots;
+    }
+    KYOK_TRY(live_qemu_execute(
+        qemu, "x-blockdev-amend",
+        json_pack("{s:s,s:s,s:o}", "job-id", JOB, "node-name", qemu->node, "options", options),
+        NULL, &cli->error));
+    return live_qemu_job(qemu, JOB, &cli->error);
+}
+
+static enum kyok_status amend(struct cli *cli, const struct disk *disk, json_t *slots)
+{
+    struct kyok_error none;
+    enum kyok_status status = KYOK_REFUSED;
+    /* A job of a run that was killed: it has ended by now, or does before another can begin. */
+    (void)live_qemu_job(disk->live, JOB, &none);
+    for (int i = 0; i < TRIES && status != KYOK_OK; i++) {
+        status = amend_once(cli, disk, json_deep_copy(slots));
+        if (status != KYOK_OK && !strstr(cli->error.reason, MEASURING_FAILED))
+            break;
+    }
+    json_decref(slots);
+    /* QEMU does not promise that what it wrote is on the disk. */
+    if (status == KYOK_OK && fsync(disk->volume.fd) != 0)
+        return kyok_fail_errno(&cli->error, disk->image, "the LUKS header cannot be synced");
+    return status;
+}
+
+enum kyok_status live_add_slot(struct cli *cli, const struct disk *disk, struct kyok_bytes old,
+                               struct kyok_bytes fresh)
+{
+    struct live_qemu *qemu = disk->live;
+    enum kyok_status status = live_qemu_add_secret(qemu, OLD_SECRET, old, &cli->error);
+    if (status == KYOK_OK)
+        status = live_qemu_add_secret(qemu, NEW_SECRET, fresh, &cli->error);
+    /* "secret": the one that QEMU opened the volume with may be of a passphrase before. */
+    if (status == KYOK_OK)
+        status = amend(cli, disk,
+                       json_pack("{s:s,s:s,s:s,s:i}", "state", "active", "secret", OLD_SECRET,
+                                 "new-secret", NEW_SECRET, "iter-time", 10));
+    live_qemu_drop_secret(qemu, OLD_SECRET);
+    live_qemu_drop_secret(qemu, NEW_SECRET);
+    return status;
+}
+
+enum kyok_status live_erase_slot(struct cli *cli, const struct disk *disk, unsigned slot)
+{
+    return amend(cli, disk, json_pack("{s:s,s:i}", "state", "inactive", "keyslot", (int)slot));
+}

@@ -1,0 +1,105 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# kyok disk rekey while the VM runs: QEMU writes the key slots, every copy of the record follows, or the
+# command names the copy that it cannot change.
+. "$(dirname "$0")/../support/libvirtd.sh"
+libvirtd_enter "$0" "$@"
+. "$(dirname "$0")/../support/lib.sh"
+at_end+=(libvirtd_stop)
+
+cd "$SANDBOX" || exit 1
+ok "hook, token and kyok.conf are in place" libvirtd_hook_install
+export KYOK_CONF=/etc/kyok/kyok.conf
+ok "libvirtd answers" libvirtd_start
+start() { virsh -q start --paused "$1"; }
+passphrase() { "$BUILD/kyok-qemu-secret" --disk d="$1" -- cat @d@; }
+opens() { # IMAGE PASSPHRASE-FILE
+    local o=driver=luks,key-secret=s,file.filename=$1
+    case $1 in *.qcow2) o=driver=qcow2,encrypt.key-secret=s,file.filename=$1 ;; esac
+    qemu-io -r -U --object secret,id=s,file="$2" -c 'read 0 512' --image-opts "$o" 2>&1
+}
+slots() { "$KYOK" disk info "$1" --json | grep -c '"iterations"'; }
+generation() { "$KYOK" disk info "$1" --json | grep -o '"generation": [0-9]*' | head -1 | cut -d' ' -f2; }
+metadata() { virsh -q metadata "$1" --uri urn:kyok:libvirt:1 "${@:2}" 2>/dev/null; }
+# What "ps" would show anybody: every program's arguments and environment while COMMAND runs.
+spied() {
+    "$@" >spied.out 2>&1 &
+    local pid=$!
+    while kill -0 $pid 2>/dev/null; do
+        cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' >>seen.txt
+        sleep 0.02
+    done
+    wait $pid
+}
+
+# qcow2 through a QMP socket of its own: qemu_secret.t
+for format in raw ${KYOK_LONG:+qcow2}; do
+    image=$SANDBOX/$format.img; [ $format = raw ] || image=$SANDBOX/disk.qcow2
+    ok "$format: a VM" libvirtd_vm $format "$image" $format
+    u=$(virsh -q domuuid $format | head -1)
+    ok "$format: a copy of the record is in its metadata" "$KYOK" disk bind "$image" --vm "$u" --metadata
+    ok "$format: it starts" start $format
+    passphrase "$image" >old
+    : >seen.txt
+    ok "$format: rekey while it runs" spied "$KYOK" disk rekey "$image"
+    is "$format: it still runs" "$(virsh domstate $format | head -1)" paused
+    is "$format: the generation counts" "$(generation "$image")" 2
+    is "$format: one slot is left" "$(slots "$image")" 1
+    passphrase "$image" >new
+    unlike "$format: the passphrase is another" "$(cat new)" "$(cat old)"
+    unlike "$format: neither was in a program's arguments or environment" "$(cat seen.txt)" "$(cat old)|$(cat new)"
+    like "$format: virsh was watched, and gave QEMU ciphertext" "$(cat seen.txt)" '"keyid":"masterKey0"'
+    unlike "$format: neither is in libvirt's or QEMU's log" "$(cat "$LIBVIRT_DIR/libvirtd.log" /var/log/libvirt/qemu/*.log)" "$(cat old)|$(cat new)"
+    like "$format: the new one opens the disk" "$(opens "$image" new)" 'read 512/512'
+    unlike "$format: the old one does not" "$(opens "$image" old)" 'read 512/512'
+    record=$(cat "$image.kyok")
+    is "$format: the stored domain has the new record" "$(metadata $format --config | grep -o '{.*}')" "$record"
+    is "$format: the running domain too" "$(metadata $format --live | grep -o '{.*}')" "$record"
+    is "$format: and nothing pending" "$(ls "$image.kyok.next" 2>/dev/null; metadata $format --config | grep pending)" ""
+    unlike "$format: QEMU keeps none of kyok's secrets" \
+        "$(virsh -q qemu-monitor-command $format '{"execute":"qom-list","arguments":{"path":"/objects"}}')" kyok-
+done
+
+# --- killed while QEMU works: the second run completes, running or off ---
+image=$SANDBOX/raw.img
+for when in running off; do
+    "$KYOK" disk rekey "$image" >/dev/null 2>&1 & pid=$!
+    added() { [ "$(slots "$image")" = 2 ]; }
+    ok "$when: the new slot is there" wait_for 60 added
+    kill -9 $pid 2>/dev/null; wait $pid 2>/dev/null
+    # qemu-io cannot: QEMU keeps readers away until somebody has taken note that its job has ended.
+    like "$when: the record opens the disk" "$(passphrase "$image")" '^[0-9a-f]{64}$'
+    [ $when = running ] || virsh -q destroy raw >/dev/null
+    ok "$when: a second run completes" "$KYOK" disk rekey "$image"
+    ok "$when: the disk opens" "$KYOK" disk verify "$image"
+    is "$when: one slot, nothing pending" "$(slots "$image") $(ls "$image.kyok.next" 2>/dev/null)" "1 "
+done
+ok "the VM starts" start raw
+
+# --- what cannot be updated is named, and nothing is changed ---
+before=$(generation "$image")
+virsh -q managedsave raw >/dev/null
+refused "a managed save that holds the record: refused, naming it" 1 'the managed save holds a copy of the record' "$KYOK" disk rekey "$image"
+ok "start it" virsh -q start raw
+virsh -q destroy raw >/dev/null
+echo "<domainsnapshot><name>old</name><state>shutoff</state><creationTime>1</creationTime>$(virsh dumpxml raw)</domainsnapshot>" >snap.xml
+ok "a snapshot's description" virsh -q snapshot-create raw snap.xml --redefine
+refused "a snapshot that holds the record: refused, naming it" 1 'snapshot old holds a copy of the record' "$KYOK" disk rekey "$image"
+virsh -q snapshot-delete raw old --metadata >/dev/null
+ok "unlock --hold" "$KYOK" vm unlock raw --hold
+refused "a passphrase that libvirt holds: refused, naming it" 1 'libvirt holds the disk.s passphrase' "$KYOK" disk rekey "$image"
+ok "lock" "$KYOK" vm lock raw
+is "nothing was changed" "$(generation "$image")" "$before"
+ok "then it is done" "$KYOK" disk rekey "$image"
+ok "unlock" "$KYOK" vm unlock raw
+ok "the VM starts" start raw
+virsh -q destroy raw >/dev/null
+
+# --- two VMs that share a disk ---
+"$KYOK" disk create "$SANDBOX/shared.img" --size 1M --key root --any-vm >shared.xml
+for i in s1 s2; do
+    libvirtd_domain $i raw "$SANDBOX/shared.img" "$(grep -o "uuid='[^']*'" shared.xml)" | sed 's|</source>|</source><shareable/>|' >$i.xml
+    virsh -q define $i.xml >/dev/null; start $i >/dev/null
+done
+refused "two running VMs on one disk: refused, naming them" 1 'two running VMs share the disk' "$KYOK" disk rekey "$SANDBOX/shared.img"
+done_testing
