@@ -325,6 +325,23 @@ static enum kyok_status name_recipient(const char *kid, struct kyok_error *err)
     return cause.status;
 }
 
+/* A kid does not say what it names; the algorithm does, and spares the token a search. */
+static enum kyok_status open_wanted(struct kyok_context *context, struct kyok_reference *reference,
+                                    enum kyok_key_type wanted, struct kyok_key **key,
+                                    struct kyok_error *err)
+{
+    enum kyok_object_type said = reference->type;
+
+    if (reference->kind == KYOK_REFERENCE_PKCS11 && said == KYOK_OBJECT_ANY)
+        reference->type = wanted == KYOK_KEY_AES ? KYOK_OBJECT_SECRET : KYOK_OBJECT_PRIVATE;
+    if (kyok_key_open(context, reference, (struct kyok_bytes){0}, key, err) == KYOK_OK)
+        return KYOK_OK;
+    if (err->status != KYOK_NOT_FOUND || reference->type == said)
+        return err->status;
+    reference->type = said; /* a key of another kind is no absent one */
+    return kyok_key_open(context, reference, (struct kyok_bytes){0}, key, err);
+}
+
 static enum kyok_status key_unwrap(void *self, const struct kyok_jwe_recipient *recipient,
                                    const char *kid, struct kyok_secret **cek,
                                    struct kyok_error *err)
@@ -337,7 +354,7 @@ static enum kyok_status key_unwrap(void *self, const struct kyok_jwe_recipient *
 
     KYOK_TRY(reference_of_kid(kid != NULL ? kid : recipient->kid, kyok_context_config(self),
                               &reference, err));
-    if (kyok_key_open(self, reference, (struct kyok_bytes){0}, &key, err) != KYOK_OK) {
+    if (open_wanted(self, reference, wanted, &key, err) != KYOK_OK) {
         if (err->status == KYOK_NOT_FOUND)
             explain_refusal(self, reference, err);
         return name_recipient(reference->text, err);

@@ -33,6 +33,15 @@ static void store_handle(const struct kyok_lease *lease, uint64_t key,
     pthread_mutex_unlock(&token->module->lock);
 }
 
+void kyok_token_remember(const struct kyok_lease *lease, const struct kyok_group_key *key,
+                         CK_OBJECT_HANDLE object)
+{
+    const struct kyok_handle handle = {
+        .key = key->serial, .epoch = lease->epoch, .handle = object, .found = KYOK_FOUND};
+
+    store_handle(lease, key->serial, &handle, NULL);
+}
+
 /* What is known of key there: false when it has to be sought. */
 static bool known_handle(const struct kyok_lease *lease, uint64_t key, struct kyok_handle *known,
                          struct kyok_error *err)
@@ -115,11 +124,11 @@ static void climb(enum kyok_rung rung, const struct kyok_lease *seen,
         module->state = KYOK_MODULE_COLD; /* somebody finalised it: the next lease initialises */
         module->epoch++;
     }
-    if (rung >= KYOK_RUNG_SESSION && !restarted)
+    /* A login that is lost is the first sign of a restart to some threads, a session to others:
+     * both end the epoch, so that whoever comes second finds it renewed and logs in no second time.
+     */
+    if (rung >= KYOK_RUNG_LOGIN && !restarted)
         kyok_token_renew(token, seen->epoch, deadline);
-    else if (rung == KYOK_RUNG_LOGIN && token->epoch == seen->epoch &&
-             token->login == KYOK_LOGGED_IN)
-        token->login = KYOK_LOGGED_OUT;
     if (rung <= KYOK_RUNG_LOGIN)
         forget_handle(token, key, seen->epoch);
     pthread_mutex_unlock(&module->lock);

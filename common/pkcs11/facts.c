@@ -70,8 +70,40 @@ static const struct wanted certificate[] = {
     FACT_BYTES(CKA_ID, id),
 };
 
-#define MOST_WANTED 8
+/* All of it in one call, which a new process pays by its latency. What an object of that kind has
+ * not is answered CKR_ATTRIBUTE_TYPE_INVALID with the rest filled in (PKCS#11 2.40 5.7,
+ * C_GetAttributeValue); every object has the last: its value shows that the module came so far. */
+static const struct wanted whole_object[] = {
+    FACT_BYTES(CKA_LABEL, label),
+    FACT_BYTES(CKA_ID, id),
+    FACT_NUMBER(CKA_KEY_TYPE, key_type),
+    FACT_ANSWER(CKA_LOCAL, local),
+    FACT_ANSWER(CKA_DERIVE, derive),
+    FACT_ANSWER(CKA_SENSITIVE, sensitive),
+    FACT_ANSWER(CKA_ALWAYS_SENSITIVE, always_sensitive),
+    FACT_ANSWER(CKA_NEVER_EXTRACTABLE, never_extractable),
+    FACT_ANSWER(CKA_EXTRACTABLE, extractable),
+    FACT_ANSWER(CKA_SIGN, sign),
+    FACT_ANSWER(CKA_DECRYPT, decrypt),
+    FACT_ANSWER(CKA_UNWRAP, unwrap),
+    FACT_ANSWER(CKA_ENCRYPT, encrypt),
+    FACT_ANSWER(CKA_WRAP, wrap),
+    FACT_ANSWER(CKA_ALWAYS_AUTHENTICATE, always_authenticate),
+    FACT_BYTES(CKA_PUBLIC_KEY_INFO, info),
+    FACT_BYTES(CKA_MODULUS, modulus),
+    FACT_BYTES(CKA_PUBLIC_EXPONENT, exponent),
+    FACT_BYTES(CKA_EC_PARAMS, parameters),
+    FACT_BYTES(CKA_EC_POINT, point),
+    FACT_NUMBER(CKA_VALUE_LEN, value_size),
+    FACT_BYTES(CKA_CHECK_VALUE, check_value),
+    FACT_NUMBER(CKA_CERTIFICATE_TYPE, certificate_type),
+    FACT_NUMBER(CKA_CLASS, object_class),
+};
+
+#define MOST_WANTED 24
 #define ROOM 8192
+_Static_assert(sizeof(whole_object) / sizeof(whole_object[0]) <= MOST_WANTED,
+               "room for the answers");
 
 static void accept_value(const struct wanted *wanted, const CK_ATTRIBUTE *got,
                          struct kyok_facts *facts)
@@ -108,18 +140,25 @@ static CK_RV read_each(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
     return CKR_OK;
 }
 
-static CK_RV read_set(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
-                      const struct wanted *wanted, size_t count, struct kyok_facts *facts)
+/* The request for a set, its answers to go to room. */
+static void ask(const struct wanted *wanted, size_t count, CK_ATTRIBUTE *asked, uint8_t *room)
 {
-    CK_ATTRIBUTE asked[MOST_WANTED];
-    uint8_t room[ROOM];
     size_t used = 0;
-    CK_RV rv;
 
     for (size_t i = 0; i < count; i++) {
         asked[i] = (CK_ATTRIBUTE){wanted[i].type, room + used, wanted[i].room};
         used += (wanted[i].room + 7) / 8 * 8;
     }
+}
+
+static CK_RV read_set(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
+                      const struct wanted *wanted, size_t count, struct kyok_facts *facts)
+{
+    CK_ATTRIBUTE asked[MOST_WANTED];
+    uint8_t room[ROOM];
+    CK_RV rv;
+
+    ask(wanted, count, asked, room);
     rv = lease->f->C_GetAttributeValue(lease->handle, object, asked, count);
     if (rv != CKR_OK)
         return kyok_rv_rung(rv) != KYOK_RUNG_NONE
@@ -155,20 +194,74 @@ static CK_RV read_key(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
     return CKR_OK;
 }
 
-CK_RV kyok_facts_read(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
-                      struct kyok_facts *facts)
+static CK_RV read_by_sets(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
+                          struct kyok_facts *facts)
 {
-    memset(facts, 0, sizeof(*facts));
-    facts->object_class = facts->key_type = facts->certificate_type = CK_UNAVAILABLE_INFORMATION;
-    facts->sensitive = facts->always_sensitive = facts->never_extractable = facts->extractable =
-        facts->local = facts->sign = facts->decrypt = facts->derive = facts->wrap = facts->unwrap =
-            facts->encrypt = facts->always_authenticate = KYOK_NOT_KNOWN;
     READ(any_object);
     if (facts->object_class == CKO_CERTIFICATE)
         READ(certificate);
     if (facts->object_class == CKO_PRIVATE_KEY || facts->object_class == CKO_PUBLIC_KEY ||
         facts->object_class == CKO_SECRET_KEY)
         return read_key(lease, object, facts);
+    return CKR_OK;
+}
+
+/* Whatever a module leaves alone keeps this; CK_BBOOL and lengths that fit are not made of it. */
+#define UNTOUCHED 0xa5
+
+static bool is_untouched(const struct wanted *wanted, const CK_ATTRIBUTE *asked)
+{
+    const uint8_t *value = asked->pValue;
+
+    if (asked->ulValueLen != wanted->room)
+        return false;
+    for (size_t i = 0; i < wanted->room; i++) {
+        if (value[i] != UNTOUCHED)
+            return false;
+    }
+    return true;
+}
+
+/* False where the module stopped on its way, or knows another reason to say no. */
+static bool went_to_the_end(CK_RV rv, const CK_ATTRIBUTE *asked, size_t count)
+{
+    if (rv != CKR_OK && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_ATTRIBUTE_SENSITIVE)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (is_untouched(&whole_object[i], &asked[i]))
+            return false;
+    }
+    return asked[count - 1].ulValueLen == sizeof(CK_ULONG);
+}
+
+static void forget(struct kyok_facts *facts)
+{
+    memset(facts, 0, sizeof(*facts));
+    facts->object_class = facts->key_type = facts->certificate_type = CK_UNAVAILABLE_INFORMATION;
+    facts->sensitive = facts->always_sensitive = facts->never_extractable = facts->extractable =
+        facts->local = facts->sign = facts->decrypt = facts->derive = facts->wrap = facts->unwrap =
+            facts->encrypt = facts->always_authenticate = KYOK_NOT_KNOWN;
+}
+
+CK_RV kyok_facts_read(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
+                      struct kyok_facts *facts)
+{
+    const size_t count = sizeof(whole_object) / sizeof(whole_object[0]);
+    CK_ATTRIBUTE asked[MOST_WANTED];
+    uint8_t room[ROOM];
+    CK_RV rv;
+
+    forget(facts);
+    memset(room, UNTOUCHED, sizeof(room));
+    ask(whole_object, count, asked, room);
+    rv = lease->f->C_GetAttributeValue(lease->handle, object, asked, count);
+    if (rv != CKR_OK && kyok_rv_rung(rv) != KYOK_RUNG_NONE && rv != CKR_GENERAL_ERROR &&
+        rv != CKR_FUNCTION_FAILED) /* which may only mean that it was asked too much */
+        return rv;
+    if (!went_to_the_end(rv, asked, count))
+        return read_by_sets(lease, object, facts);
+    for (size_t i = 0; i < count; i++)
+        accept_value(&whole_object[i], &asked[i], facts);
     return CKR_OK;
 }
 

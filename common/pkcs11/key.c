@@ -50,6 +50,7 @@ void kyok_group_key_free(struct kyok_group_key *key)
 /* --- finding it the first time --- */
 
 struct opening {
+    const struct kyok_group_key *key;
     const struct kyok_reference *reference;
     struct kyok_key_info *info;
     bool found;
@@ -64,18 +65,33 @@ static bool wanted_class(const struct kyok_reference *reference, CK_OBJECT_CLASS
 }
 
 /* Without a type, a private key and then a secret key of that name is looked for. */
-static CK_RV seek(const struct kyok_lease *lease, const struct kyok_reference *reference,
+static CK_RV look(const struct kyok_lease *lease, const struct kyok_reference *reference,
                   CK_OBJECT_HANDLE found[2], size_t *count)
 {
     static const CK_OBJECT_CLASS classes[] = {CKO_PRIVATE_KEY, CKO_SECRET_KEY};
+    const uint8_t *id = reference->has_id ? reference->id : NULL;
     CK_RV rv = CKR_OK;
 
     *count = 0;
     for (size_t i = 0; i < 2 && rv == CKR_OK && *count == 0; i++) {
         if (wanted_class(reference, classes[i]))
-            rv = kyok_objects_find_surely(lease, classes[i], reference, found, count);
+            rv = kyok_objects_find(lease, classes[i], reference->object, id, reference->id_size,
+                                   found, 2, count);
     }
     return rv;
+}
+
+/* Nothing is believed only of a session that is logged in: another thread's login may come between.
+ */
+static CK_RV seek(const struct kyok_lease *lease, const struct kyok_reference *reference,
+                  CK_OBJECT_HANDLE found[2], size_t *count)
+{
+    CK_RV rv = look(lease, reference, found, count);
+
+    if (rv != CKR_OK || *count > 0)
+        return rv;
+    rv = kyok_session_sees_all(lease);
+    return rv != CKR_OK ? rv : look(lease, reference, found, count);
 }
 
 static enum kyok_status not_one(const struct kyok_call *call, size_t count,
@@ -154,7 +170,11 @@ static CK_RV open_on(const struct kyok_call *call, void *arg, struct kyok_error 
         return CKR_OK;
     }
     kyok_key_info_clear(opening->info);
-    return describe(call, found[0], call->group->config->require, opening, err);
+    rv = describe(call, found[0], call->group->config->require, opening, err);
+    /* What comes next need not seek and compare it again: the key becomes what was described. */
+    if (rv == CKR_OK && opening->found)
+        kyok_token_remember(call->lease, opening->key, found[0]);
+    return rv;
 }
 
 /* A key may be on some members only (one more is being added): each is asked until one has it. */
@@ -217,6 +237,7 @@ enum kyok_status kyok_group_key_open(struct kyok_group *group,
     struct kyok_group_key *fresh = NULL;
     enum kyok_status status = key_new(group, reference, expected, &fresh, err);
 
+    opening.key = fresh;
     if (status == KYOK_OK)
         status = open_somewhere(group, &opening, deadline, err);
     if (status == KYOK_OK)

@@ -21,6 +21,7 @@ struct kyok_session {
     CK_SESSION_HANDLE handle; /* 0: not opened yet */
     uint64_t epoch;           /* the token's when it was opened */
     int64_t since_ns;         /* leased at */
+    int64_t denied_ns;        /* when the token took it but knew neither login nor object; 0: not */
     struct kyok_session *next, *previous;
 };
 
@@ -55,6 +56,7 @@ struct kyok_token {
     char slot_description[65], slot_manufacturer[33];
     CK_SLOT_ID slot;
     CK_FLAGS flags;
+    int64_t flags_ns; /* when the token told them */
     bool present;
     bool seen; /* in the scan that is going on */
 
@@ -283,6 +285,9 @@ enum kyok_status kyok_token_call(struct kyok_token *token, struct kyok_group *gr
 enum kyok_status kyok_group_call(struct kyok_group *group, const struct kyok_group_key *key,
                                  const struct kyok_plan *plan, struct kyok_deadline deadline,
                                  struct kyok_error *err);
+/* That the lease's token holds key as object: sought, checked and found the same. */
+void kyok_token_remember(const struct kyok_lease *lease, const struct kyok_group_key *key,
+                         CK_OBJECT_HANDLE object);
 /* C_GetMechanismInfo, remembered per epoch. flags: all of these must be offered. */
 bool kyok_token_can(const struct kyok_lease *lease, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags);
 

@@ -112,21 +112,40 @@ static enum kyok_status refuse_last_try(struct kyok_group *group, const struct k
                        source_text(group, token));
 }
 
+/* What the token says of its PIN now; what the scan has just read for a new process is as good. */
+static CK_RV pin_flags(const struct kyok_lease *lease, CK_FLAGS *flags)
+{
+    struct kyok_token *token = lease->token;
+    CK_TOKEN_INFO info;
+    CK_RV rv = CKR_OK;
+    bool fresh;
+
+    pthread_mutex_lock(&token->module->lock);
+    fresh = token->logins == 1 && kyok_now_ns() - token->flags_ns < KYOK_DISCOVER_NS;
+    *flags = token->flags;
+    pthread_mutex_unlock(&token->module->lock);
+    if (!fresh) {
+        rv = lease->f->C_GetTokenInfo(token->slot, &info);
+        *flags = info.flags;
+    }
+    return rv;
+}
+
 static enum kyok_status try_pin(struct kyok_lease *lease, struct kyok_group *group,
                                 const char *text, CK_RV *rv, struct kyok_error *err)
 {
     KYOK_AUTO_SECRET struct kyok_secret *pin = NULL;
     const struct kyok_token *token = lease->token;
-    CK_TOKEN_INFO info;
+    CK_FLAGS flags;
 
-    *rv = lease->f->C_GetTokenInfo(lease->token->slot, &info);
+    *rv = pin_flags(lease, &flags);
     if (*rv != CKR_OK)
         return kyok_rv_fail(err, *rv, text, "C_GetTokenInfo failed");
-    if (!(info.flags & CKF_LOGIN_REQUIRED))
+    if (!(flags & CKF_LOGIN_REQUIRED))
         return KYOK_OK;
-    if (info.flags & CKF_USER_PIN_LOCKED)
+    if (flags & CKF_USER_PIN_LOCKED)
         return refused(group, lease->token, text, NULL, CKR_PIN_LOCKED, err);
-    if (!(info.flags & CKF_PROTECTED_AUTHENTICATION_PATH) || group->pin != NULL ||
+    if (!(flags & CKF_PROTECTED_AUTHENTICATION_PATH) || group->pin != NULL ||
         pin_source(group, token) != NULL) {
         KYOK_TRY(get_pin(group, token, text, &pin, err));
         if (was_rejected(group, lease->token, pin)) {
@@ -135,7 +154,7 @@ static enum kyok_status try_pin(struct kyok_lease *lease, struct kyok_group *gro
                       source_text(group, token));
             return kyok_remedy(err, "correct it there");
         }
-        if (info.flags & CKF_USER_PIN_FINAL_TRY)
+        if (flags & CKF_USER_PIN_FINAL_TRY)
             return refuse_last_try(group, token, text, err);
     }
     *rv = lease->f->C_Login(lease->handle, CKU_USER, pin == NULL ? NULL : kyok_secret_data(pin),

@@ -12,6 +12,7 @@ CK_RV kyok_objects_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_c
 {
     CK_ATTRIBUTE template[3];
     CK_ULONG fields = 0, got = 0;
+    bool enough;
     CK_RV rv, final;
 
     if (object_class != CK_UNAVAILABLE_INFORMATION)
@@ -33,7 +34,10 @@ CK_RV kyok_objects_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_c
             rv = CKR_GENERAL_ERROR; /* a token that claims more than there was room for */
         if (rv == CKR_OK)
             *count += got;
-    } while (rv == CKR_OK && got > 0 && *count < room);
+        /* Few were asked for and fewer given: there are no more, and asking again is one more call.
+         */
+        enough = room < FIND_STEP && got < step;
+    } while (rv == CKR_OK && got > 0 && *count < room && !enough);
     final = lease->f->C_FindObjectsFinal(lease->handle);
     return rv != CKR_OK ? rv : final;
 }

@@ -129,7 +129,6 @@ static enum kyok_status ensure_open(struct kyok_lease *lease, struct kyok_deadli
         return KYOK_OK;
     while (token->renewing && waited)
         waited = kyok_module_wait(token->module, &token->changed, deadline);
-    lease->session->epoch = token->epoch;
     slot = token->slot;
     token->opening++;
     pthread_mutex_unlock(&token->module->lock);
@@ -138,6 +137,8 @@ static enum kyok_status ensure_open(struct kyok_lease *lease, struct kyok_deadli
     token->opening--;
     if (token->renewing)
         pthread_cond_broadcast(&token->changed);
+    /* Of the epoch that it was opened in; a renewal meanwhile waits for it to be. */
+    lease->session->epoch = token->epoch;
     if (*rv == CKR_OK) {
         token->live++;
         return KYOK_OK;
@@ -192,7 +193,7 @@ enum kyok_status kyok_session_lease(struct kyok_token *token, struct kyok_group 
 static bool is_spoiled(CK_RV rv)
 {
     return rv != CKR_OK && rv != CKR_KEY_HANDLE_INVALID && rv != CKR_MECHANISM_INVALID &&
-           rv != CKR_USER_NOT_LOGGED_IN;
+           rv != CKR_OBJECT_HANDLE_INVALID && rv != CKR_USER_NOT_LOGGED_IN;
 }
 
 static void count(struct kyok_token *token, const struct kyok_session *session)
@@ -216,9 +217,14 @@ static void end_life(struct kyok_token *token)
         token->login = KYOK_LOGGED_OUT; /* PKCS#11 2.40 5.6: the last session takes it along */
 }
 
-static void give_back(struct kyok_token *token, struct kyok_session *session)
+static void give_back(struct kyok_token *token, struct kyok_session *session, CK_RV rv)
 {
+    bool denied = rv == CKR_KEY_HANDLE_INVALID || rv == CKR_OBJECT_HANDLE_INVALID ||
+                  rv == CKR_USER_NOT_LOGGED_IN;
+
     remove_leased(token, session);
+    session->epoch = token->epoch;
+    session->denied_ns = denied ? kyok_now_ns() : 0;
     session->next = token->idle;
     token->idle = session;
     pthread_cond_signal(&token->changed);
@@ -233,9 +239,10 @@ static void end_lease(struct kyok_lease *lease, CK_RV rv)
     pthread_mutex_lock(&token->module->lock);
     if (rv == CKR_OK)
         count(token, session);
-    keep = !is_spoiled(rv) && session->epoch == token->epoch;
+    /* The token has just taken it: whatever was renewed meanwhile, it was not this one. */
+    keep = !is_spoiled(rv);
     if (keep)
-        give_back(token, session);
+        give_back(token, session, rv);
     else
         end_life(token);
     pthread_mutex_unlock(&token->module->lock);

@@ -8,6 +8,8 @@
 #define BACKOFF_FIRST_MS 250
 #define BACKOFF_MOST_MS 15000
 #define NS_PER_MS INT64_C(1000000)
+/* How long a session that was denied is known to be from after the loss. */
+#define OUTLIVES_NS INT64_C(10000000000)
 
 /* PKCS#11 texts are blank-padded and not terminated. */
 static void copy_padded(char *to, const CK_UTF8CHAR *from, size_t size)
@@ -57,6 +59,7 @@ void kyok_token_update(struct kyok_token *token, CK_SLOT_ID slot, const CK_TOKEN
     token->full_until_ns = 0;
     token->slot = slot;
     token->flags = info->flags;
+    token->flags_ns = kyok_now_ns();
     token->present = true;
     token->seen = true;
     copy_padded(token->slot_description, slot_info->slotDescription,
@@ -95,20 +98,37 @@ bool kyok_token_fits(const struct kyok_token *token, const struct kyok_reference
            library_fits(&token->module->info, reference);
 }
 
-/* Detaches the idle sessions. */
-static struct kyok_session *next_epoch(struct kyok_token *token)
+/* A session that the token took when it had lost login and objects already is none of those lost
+ * with them. */
+static bool outlives(const struct kyok_session *session, int64_t now)
 {
-    struct kyok_session *idle = token->idle;
+    return session->denied_ns != 0 && now - session->denied_ns < OUTLIVES_NS;
+}
+
+/* Detaches the idle sessions: all, or those that may be lost. */
+static struct kyok_session *next_epoch(struct kyok_token *token, bool all)
+{
+    struct kyok_session *idle = token->idle, *lost = NULL, *next;
+    int64_t now = kyok_now_ns();
 
     token->epoch++;
     token->login = KYOK_LOGGED_OUT;
     token->idle = NULL;
-    for (struct kyok_session *session = idle; session != NULL; session = session->next) {
+    for (struct kyok_session *session = idle; session != NULL; session = next) {
+        struct kyok_session **list = !all && outlives(session, now) ? &token->idle : &lost;
+
+        next = session->next;
+        session->next = *list;
+        *list = session;
+        if (list != &lost) {
+            session->epoch = token->epoch;
+            continue;
+        }
         token->open--;
         token->live--;
     }
     pthread_cond_broadcast(&token->changed);
-    return idle;
+    return lost;
 }
 
 static void free_sessions(struct kyok_session *session)
@@ -123,7 +143,23 @@ static void free_sessions(struct kyok_session *session)
 
 void kyok_token_forget(struct kyok_token *token)
 {
-    free_sessions(next_epoch(token));
+    free_sessions(next_epoch(token, true));
+}
+
+static bool is_number_of(const struct kyok_session *list, CK_SESSION_HANDLE handle)
+{
+    while (list != NULL && list->handle != handle)
+        list = list->next;
+    return list != NULL;
+}
+
+/* A token that has started anew may have given a lost session's number to a new one. */
+static void spare_reused(const struct kyok_token *token, struct kyok_session *lost)
+{
+    for (; lost != NULL; lost = lost->next) {
+        if (is_number_of(token->idle, lost->handle) || is_number_of(token->oldest, lost->handle))
+            lost->handle = 0;
+    }
 }
 
 /* Sessions may live on in the token after an error that was not theirs, and would fill its limit.
@@ -139,8 +175,10 @@ static void close_sessions(struct kyok_token *token, const struct kyok_session *
 
     pthread_mutex_unlock(&module->lock);
     if (kyok_module_enter(module, &guard, at_once)) {
-        for (; idle != NULL; idle = idle->next)
-            (void)module->f->C_CloseSession(idle->handle);
+        for (; idle != NULL; idle = idle->next) {
+            if (idle->handle != 0)
+                (void)module->f->C_CloseSession(idle->handle);
+        }
         kyok_module_leave(&guard);
     }
     pthread_mutex_lock(&module->lock);
@@ -154,9 +192,10 @@ void kyok_token_renew(struct kyok_token *token, uint64_t seen_epoch, struct kyok
     if (token->epoch != seen_epoch || token->renewing)
         return;
     token->renewing = true;
-    idle = next_epoch(token);
+    idle = next_epoch(token, false);
     while (token->opening > 0 && waited)
         waited = kyok_module_wait(token->module, &token->changed, deadline);
+    spare_reused(token, idle);
     if (idle != NULL && waited)
         close_sessions(token, idle);
     free_sessions(idle);

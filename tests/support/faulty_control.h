@@ -55,6 +55,7 @@ enum faulty_lie {
     FAULTY_LIE_MECHANISM_COUNT = 256, /* C_GetMechanismList announces 2^60 mechanisms */
     FAULTY_LIE_OWN_IV =
         512, /* no lie but a habit of some HSMs: AES-GCM makes its own IV, see below */
+    FAULTY_LIE_ATTRIBUTE_STOPS = 1024, /* C_GetAttributeValue ends at the first one it lacks */
 };
 
 #define FAULTY_MAGIC 0x6661756cu

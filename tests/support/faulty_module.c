@@ -681,12 +681,23 @@ static CK_RV get_known(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_AT
     return rv == CKR_OK && known_count < count ? CKR_ATTRIBUTE_TYPE_INVALID : rv;
 }
 
+/* The rest of the template stays as the caller made it. */
+static CK_RV get_until(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template,
+                       CK_ULONG count)
+{
+    CK_RV rv = CKR_OK;
+    for (CK_ULONG i = 0; i < count && rv == CKR_OK; i++)
+        rv = get_known(session, object, &template[i], 1);
+    return rv;
+}
+
 static CK_RV faulty_C_GetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
                                         CK_ATTRIBUTE *template, CK_ULONG count)
 {
     struct call call;
     if (enter_object(&call, FAULTY_C_GetAttributeValue, &session, &object))
-        call.rv = get_known(session, object, template, count);
+        call.rv = (lies(FAULTY_LIE_ATTRIBUTE_STOPS) ? get_until : get_known)(session, object,
+                                                                             template, count);
     return leave(&call);
 }
 

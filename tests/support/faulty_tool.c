@@ -371,6 +371,7 @@ static const struct {
     {"mechanism-count", FAULTY_LIE_MECHANISM_COUNT},
     {"decrypted-length", FAULTY_LIE_DECRYPTED_LENGTH},
     {"own-iv", FAULTY_LIE_OWN_IV},
+    {"attribute-stops", FAULTY_LIE_ATTRIBUTE_STOPS},
 };
 
 static int lie(struct arguments *a)
@@ -489,7 +490,7 @@ static const struct {
     {"pin-limit", pin_limit, 1, 1, "WRONG-PINS until the PIN is locked; 0: never"},
     {"profile", set_profile, 1, 1, "NAME"},
     {"profiles", list_profiles, 0, 0, ""},
-    {"lie", lie, 0, 9, "[LIE...]   none: the truth"},
+    {"lie", lie, 0, 11, "[LIE...]   none: the truth"},
     {"clear", clear, 0, 0, "no faults any more; counters stay"},
 };
 
