@@ -21,7 +21,9 @@ static const struct explanation verification[] = {
      "correct the clock of this host or of the server"},
     {X509_V_ERR_HOSTNAME_MISMATCH, KYOK_REFUSED,
      "the server's certificate is for another host name",
-     "give the server by a name that its certificate holds, or issue one with this name"},
+     "give the server by a name that its certificate holds as subjectAltName, or issue one with "
+     "this "
+     "name; a common name alone does not count (RFC 9525)"},
     {X509_V_ERR_IP_ADDRESS_MISMATCH, KYOK_REFUSED,
      "the server's certificate does not hold this IP address",
      "give the server by a name that its certificate holds, or issue one with this address"},

@@ -17,6 +17,7 @@ enum socket_state {
     SOCKET_WANTS_READ,
     SOCKET_WANTS_WRITE,
     SOCKET_ENDED,
+    SOCKET_LATE,
     SOCKET_FAILED
 };
 
@@ -27,8 +28,9 @@ struct kyok_tls_stream {
     SSL *ssl;
     BIO_METHOD *method;
     enum socket_state socket;
-    int error;   /* errno of SOCKET_FAILED */
-    bool closed; /* the peer said that it is done (close_notify) */
+    struct kyok_deadline deadline; /* of the call that is under way */
+    int error;                     /* errno of SOCKET_FAILED */
+    bool closed;                   /* the peer said that it is done (close_notify) */
 };
 
 /* --- the socket, as a BIO that never raises SIGPIPE ------------------------------------------ */
@@ -54,18 +56,34 @@ static int socket_result(struct kyok_tls_stream *stream, BIO *bio, ssize_t resul
     return -1;
 }
 
+/* Looked at here, since OpenSSL and its callers go on as long as bytes are there: a server that
+ * always has one ready (an answer byte by byte, session tickets without end) would never be waited
+ * for. */
+static bool is_late(struct kyok_tls_stream *stream, BIO *bio)
+{
+    if (!kyok_deadline_passed(stream->deadline))
+        return false;
+    BIO_clear_retry_flags(bio);
+    stream->socket = SOCKET_LATE;
+    return true;
+}
+
 static int socket_read(BIO *bio, char *data, int size)
 {
     struct kyok_tls_stream *stream = BIO_get_data(bio);
 
+    if (is_late(stream, bio))
+        return -1;
     return socket_result(stream, bio, recv(stream->fd, data, (size_t)size, 0), SOCKET_WANTS_READ);
 }
 
 static int socket_write(BIO *bio, const char *data, int size)
 {
     struct kyok_tls_stream *stream = BIO_get_data(bio);
-    ssize_t sent = send(stream->fd, data, (size_t)size, MSG_NOSIGNAL);
 
+    if (is_late(stream, bio))
+        return -1;
+    ssize_t sent = send(stream->fd, data, (size_t)size, MSG_NOSIGNAL);
     return socket_result(stream, bio, sent, SOCKET_WANTS_WRITE);
 }
 
@@ -125,6 +143,14 @@ static enum kyok_status stream_failed(struct kyok_tls_stream *stream, const char
     return kyok_tls_explain(stream->ssl, stream->peer, during, err);
 }
 
+static enum kyok_status too_late(const struct kyok_tls_stream *stream, const char *during,
+                                 struct kyok_error *err)
+{
+    kyok_fail(err, KYOK_TIMEOUT, stream->peer->url, "the server did not answer in time, during %s",
+              during);
+    return kyok_remedy(err, "look at the server's load, or raise timeout in the [kmip] section");
+}
+
 /* After an SSL call that gave nothing: waits until it may be tried again, or says why it failed. */
 static enum kyok_status wait_or_fail(struct kyok_tls_stream *stream, const char *during,
                                      struct kyok_deadline deadline, struct kyok_error *err)
@@ -132,6 +158,8 @@ static enum kyok_status wait_or_fail(struct kyok_tls_stream *stream, const char 
     struct pollfd wait = {.fd = stream->fd};
     int result;
 
+    if (stream->socket == SOCKET_LATE)
+        return too_late(stream, during, err);
     if (stream->socket != SOCKET_WANTS_READ && stream->socket != SOCKET_WANTS_WRITE)
         return stream_failed(stream, during, err);
     wait.events = stream->socket == SOCKET_WANTS_READ ? POLLIN : POLLOUT;
@@ -142,20 +170,19 @@ static enum kyok_status wait_or_fail(struct kyok_tls_stream *stream, const char 
         return KYOK_OK;
     if (result < 0)
         return kyok_fail_errno(err, stream->peer->url, "cannot wait for the server");
-    kyok_fail(err, KYOK_TIMEOUT, stream->peer->url, "the server did not answer in time, during %s",
-              during);
-    return kyok_remedy(err, "look at the server's load, or raise timeout in the [kmip] section");
+    return too_late(stream, during, err);
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
 
 /* The certificate must be for the name or address that kyok.conf gives; the library checks it as
- * part of the chain. */
+ * part of the chain. Its subject names no host: CAs vouch for subjectAltName (RFC 9525, 2). */
 static bool expect_name(SSL *ssl, const struct kyok_tls_peer *peer)
 {
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 
-    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+                                               X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     if (peer->is_ip)
         return X509_VERIFY_PARAM_set1_ip_asc(param, peer->host) == 1;
     return X509_VERIFY_PARAM_set1_host(param, peer->host, 0) == 1 &&
@@ -203,6 +230,7 @@ enum kyok_status kyok_tls_stream_open(struct kyok_tls *tls, const struct kyok_tl
     made->tls = tls;
     made->peer = peer;
     made->fd = -1;
+    made->deadline = deadline;
     ERR_set_mark();
     enum kyok_status status = stream_start(made, deadline, err);
     ERR_pop_to_mark();
@@ -216,6 +244,24 @@ enum kyok_status kyok_tls_stream_open(struct kyok_tls *tls, const struct kyok_tl
 
 /* --- exchange -------------------------------------------------------------------------------- */
 
+/* In TLS 1.3 a server judges the client's certificate after the client's handshake is over, and may
+ * be gone before the request: what it said as its reason is still there to be read. */
+static enum kyok_status send_failed(struct kyok_tls_stream *stream, struct kyok_deadline deadline,
+                                    struct kyok_error *err)
+{
+    int error = stream->error;
+    char byte;
+
+    if (stream->socket != SOCKET_FAILED)
+        return wait_or_fail(stream, "the request", deadline, err);
+    stream->socket = SOCKET_FINE;
+    if (SSL_peek(stream->ssl, &byte, 1) <= 0 && stream->socket == SOCKET_FINE && !stream->closed)
+        return kyok_tls_explain(stream->ssl, stream->peer, "the request", err);
+    stream->socket = SOCKET_FAILED;
+    stream->error = error;
+    return stream_failed(stream, "the request", err);
+}
+
 static enum kyok_status send_all(struct kyok_tls_stream *stream, struct kyok_bytes data,
                                  struct kyok_deadline deadline, struct kyok_error *err)
 {
@@ -225,7 +271,7 @@ static enum kyok_status send_all(struct kyok_tls_stream *stream, struct kyok_byt
         if (SSL_write_ex(stream->ssl, data.data, data.size, &sent) == 1)
             data = kyok_bytes(data.data + sent, data.size - sent);
         else
-            KYOK_TRY(wait_or_fail(stream, "the request", deadline, err));
+            KYOK_TRY(send_failed(stream, deadline, err));
     }
     return KYOK_OK;
 }
@@ -233,6 +279,7 @@ static enum kyok_status send_all(struct kyok_tls_stream *stream, struct kyok_byt
 enum kyok_status kyok_tls_stream_send(struct kyok_tls_stream *stream, struct kyok_bytes data,
                                       struct kyok_deadline deadline, struct kyok_error *err)
 {
+    stream->deadline = deadline;
     ERR_set_mark();
     enum kyok_status status = send_all(stream, data, deadline, err);
     ERR_pop_to_mark();
@@ -255,11 +302,14 @@ enum kyok_status kyok_tls_stream_receive(struct kyok_tls_stream *stream, uint8_t
                                          size_t *got, struct kyok_deadline deadline,
                                          struct kyok_error *err)
 {
+    stream->deadline = deadline;
     ERR_set_mark();
     enum kyok_status status = receive_some(stream, data, size, got, deadline, err);
     ERR_pop_to_mark();
     return status;
 }
+
+#define QUIET_MS 100 /* of taking in what nobody asked for; then the stream is not quiet */
 
 /* Reading also takes in a TLS 1.3 session ticket, which makes the socket readable without meaning
  * anything. */
@@ -267,6 +317,7 @@ bool kyok_tls_stream_is_quiet(struct kyok_tls_stream *stream)
 {
     char byte;
 
+    stream->deadline = kyok_deadline_in_ms(QUIET_MS);
     ERR_set_mark();
     stream->socket = SOCKET_FINE;
     int peeked = SSL_peek(stream->ssl, &byte, 1);
@@ -303,6 +354,7 @@ void kyok_tls_stream_close(struct kyok_tls_stream *stream)
 {
     if (stream == NULL)
         return;
+    stream->deadline = kyok_deadline_never();
     ERR_set_mark();
     if (stream->fd >= 0 && stream->ssl != NULL && SSL_is_init_finished(stream->ssl))
         SSL_shutdown(stream->ssl); /* says goodbye; waits for nothing */

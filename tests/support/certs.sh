@@ -5,6 +5,7 @@
 #   ca other-ca                two authorities (other-ca is the one nobody trusts)
 #   server                     localhost, 127.0.0.1, ::1
 #   server-expired server-wronghost server-otherca server-selfsigned server-revoked
+#   server-commonname          localhost as common name only
 #   alice bob carol            client identities (CN)
 #   mallory                    a client of other-ca
 # and ca.crl (revokes server-revoked), ca-revokes-server.crl, ca-expired.crl (out of date).
@@ -68,6 +69,7 @@ names="DNS:localhost,IP:127.0.0.1,IP:0:0:0:0:0:0:0:1"
 sign server "/CN=localhost" serverAuth "$names" ca
 sign server-expired "/CN=localhost" serverAuth "$names" ca 20200101000000Z 20200201000000Z
 sign server-wronghost "/CN=elsewhere.example" serverAuth "DNS:elsewhere.example,IP:192.0.2.1" ca
+sign server-commonname "/CN=localhost" serverAuth "" ca
 sign server-otherca "/CN=localhost" serverAuth "$names" other-ca
 sign server-revoked "/CN=localhost" serverAuth "$names" ca
 key server-selfsigned
