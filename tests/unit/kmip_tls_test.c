@@ -328,6 +328,49 @@ static void listen_to(struct kyok_tls_stream *stream)
     assert_non_null(strstr(err.what, "did not answer in time, during the reply"));
 }
 
+static const struct tls_case *case_named(const char *name)
+{
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (strcmp(cases[i].name, name) == 0)
+            return &cases[i];
+    fail_msg("no case %s", name);
+    return NULL;
+}
+
+/* The server has refused the client's certificate and is gone, twice over, before the request: the
+ * reason is told all the same. */
+static void refused_before_the_request(void **state)
+{
+    const struct tls_case *item = case_named("client of another CA, TLS 1.3");
+    struct server server = {"server", "ca.crt", TLS13, -1, 0, 0, NULL};
+    struct kyok_deadline deadline = kyok_deadline_in_ms(HANDSHAKE_MS);
+    struct kyok_kmip_config config;
+    struct kyok_tls_peer peer;
+    struct kyok_tls *tls = NULL;
+    struct kyok_tls_stream *stream = NULL;
+    struct kyok_error err = {0};
+    enum kyok_status status = KYOK_OK;
+    char url[64];
+    (void)state;
+    fill_config(&config, item);
+    assert_int_equal(kyok_tls_new(&config, &tls, &err), KYOK_OK);
+    server_start(&server, AF_INET);
+    snprintf(url, sizeof url, "kmips://127.0.0.1:%d", server.port);
+    assert_int_equal(kyok_tls_peer_parse(url, &peer, &err), KYOK_OK);
+    assert_int_equal(kyok_tls_stream_open(tls, &peer, deadline, &stream, &err), KYOK_OK);
+    struct pollfd gone = {.fd = kyok_tls_stream_fd(stream), .events = POLLRDHUP};
+    for (int i = 0; status == KYOK_OK && i < 100; i++) {
+        assert_int_equal(poll(&gone, 1, HANDSHAKE_MS), 1);
+        status = kyok_tls_stream_send(stream, kyok_bytes_of_text("hello"), deadline, &err);
+    }
+    assert_int_equal(status, KYOK_REFUSED);
+    assert_non_null(strstr(err.what, item->what));
+    kyok_tls_stream_close(stream);
+    server_stop(&server);
+    kyok_tls_free(tls);
+    free_config(&config);
+}
+
 static void talkative(void (*talk)(SSL *ssl))
 {
     struct server server = {"server", "ca.crt", TLS13, -1, 0, 0, talk};
@@ -500,10 +543,15 @@ static int remove_certificates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(urls),          cmocka_unit_test(handshakes),
-        cmocka_unit_test(closed_port),   cmocka_unit_test(no_descriptor_leaks),
-        cmocka_unit_test(renewed_files), cmocka_unit_test(mismatched_key),
-        cmocka_unit_test(error_queue),   cmocka_unit_test(talkative_servers),
+        cmocka_unit_test(urls),
+        cmocka_unit_test(handshakes),
+        cmocka_unit_test(closed_port),
+        cmocka_unit_test(no_descriptor_leaks),
+        cmocka_unit_test(renewed_files),
+        cmocka_unit_test(mismatched_key),
+        cmocka_unit_test(error_queue),
+        cmocka_unit_test(talkative_servers),
+        cmocka_unit_test(refused_before_the_request),
     };
     return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
 }
