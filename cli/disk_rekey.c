@@ -80,6 +80,8 @@ static enum kyok_status complete(struct cli *cli, struct kyok_context *context, 
         return status;
     if (status == KYOK_OK && former.slot != pending->slot)
         KYOK_TRY(erase_slot(cli, disk, former.slot));
+    else if (status != KYOK_OK && !disk->live) /* its slot is free, its material may be left */
+        KYOK_TRY(kyok_volume_scrub_free_slots(&disk->volume, &cli->error));
     cli->error = none;
     return holders_commit(cli, disk, holders,
                           kyok_buffer_bytes(&disk->copies.list[pending->copy].json));

@@ -163,6 +163,8 @@ static const struct cli_option open_options[] = {
     {.name = "--timeout", .argument = "MS", .summary = "wait no longer for custodians"},
 };
 
+#define TIMEOUT_MAX_MS 86400000u /* a day */
+
 static void reference_free(struct kyok_reference **reference)
 {
     if (*reference != NULL)
@@ -178,6 +180,8 @@ static enum kyok_status open_key(struct cli *cli, struct kyok_envelope_options *
 
     options->foreign = cli_option(cli, "--foreign") != NULL;
     KYOK_TRY(cli_number(cli, "--timeout", 0, &timeout));
+    if (timeout > TIMEOUT_MAX_MS || (timeout == 0 && cli_option(cli, "--timeout") != NULL))
+        return cli_usage(cli, "--timeout takes 1 to %u milliseconds", TIMEOUT_MAX_MS);
     options->timeout_ms = (unsigned)timeout;
     if (text == NULL)
         return KYOK_OK;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
+#include "common/work/work.h"
 
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LIST(table) table,
 static const struct cli_verb *const tables[] = {CLI_VERB_TABLES(LIST)};
@@ -47,6 +49,19 @@ static enum kyok_status finish_output(struct cli *cli)
     return kyok_fail_errno(&cli->error, "standard output", "the result cannot be written");
 }
 
+/* A thread may still be inside a module's call (the loser of a race, a call that outlived its
+ * deadline): the destructors of libraries would pull the floor from under it. */
+static int leave(int code)
+{
+    struct kyok_work_figures figures;
+
+    kyok_work_figures(&figures);
+    if (figures.threads == 0)
+        return code;
+    fflush(NULL);
+    _exit(code);
+}
+
 int main(int count, char **arguments)
 {
     struct cli cli = {0};
@@ -66,5 +81,5 @@ int main(int count, char **arguments)
     kyok_config_free(cli.config);
     free(cli.operands);
     free(cli.values);
-    return kyok_status_exit_code(status);
+    return leave(kyok_status_exit_code(status));
 }

@@ -33,6 +33,11 @@ struct kyok_deadline kyok_deadline_sooner(struct kyok_deadline a, struct kyok_de
     return a.at_ns < b.at_ns ? a : b;
 }
 
+bool kyok_deadline_is_never(struct kyok_deadline deadline)
+{
+    return deadline.at_ns == INT64_MAX;
+}
+
 bool kyok_deadline_passed(struct kyok_deadline deadline)
 {
     return deadline.at_ns != INT64_MAX && kyok_now_ns() >= deadline.at_ns;

@@ -227,6 +227,29 @@ enum kyok_status kyok_volume_add_slot(struct kyok_volume *volume, struct kyok_by
     return KYOK_OK;
 }
 
+static bool lies_before_payload(const struct kyok_luks *luks, unsigned slot)
+{
+    uint64_t size = kyok_luks_material_size(luks);
+
+    return luks->slots[slot].offset * (uint64_t)KYOK_LUKS_SECTOR + size <=
+           luks->payload * (uint64_t)KYOK_LUKS_SECTOR;
+}
+
+static enum kyok_status scrub_slot(struct kyok_volume *volume, unsigned slot,
+                                   struct kyok_error *err)
+{
+    size_t size = kyok_luks_material_size(&volume->luks);
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer noise = {0};
+    uint8_t *room = kyok_buffer_reserve(&noise, size);
+
+    if (!room || RAND_bytes(room, (int)size) != 1 ||
+        !write_at(volume->fd, room, size, material_offset(volume, slot)) || fsync(volume->fd) != 0)
+        return kyok_fail_errno(err, volume->path, "LUKS key slot %u cannot be erased", slot);
+    return KYOK_OK;
+}
+
+/* The header first: killed in between, the slot is free, and kyok_volume_scrub_free_slots() does
+ * the rest. The other way round a slot that nothing opens would stay taken for good. */
 enum kyok_status kyok_volume_erase_slot(struct kyok_volume *volume, unsigned slot,
                                         struct kyok_error *err)
 {
@@ -235,14 +258,17 @@ enum kyok_status kyok_volume_erase_slot(struct kyok_volume *volume, unsigned slo
     if (kyok_volume_active_slots(volume) == 1)
         return kyok_fail(err, KYOK_REFUSED, volume->path, "slot %u is the last LUKS key slot",
                          slot);
-    size_t size = kyok_luks_material_size(&volume->luks);
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer noise = {0};
-    uint8_t *room = kyok_buffer_reserve(&noise, size);
-    if (!room || RAND_bytes(room, (int)size) != 1 ||
-        !write_at(volume->fd, room, size, material_offset(volume, slot)) || fsync(volume->fd) != 0)
-        return kyok_fail_errno(err, volume->path, "LUKS key slot %u cannot be erased", slot);
     volume->luks.slots[slot].active = false;
-    return write_header(volume->fd, volume->path, volume->start, &volume->luks, err);
+    KYOK_TRY(write_header(volume->fd, volume->path, volume->start, &volume->luks, err));
+    return scrub_slot(volume, slot, err);
+}
+
+enum kyok_status kyok_volume_scrub_free_slots(struct kyok_volume *volume, struct kyok_error *err)
+{
+    for (unsigned i = 0; i < KYOK_LUKS_SLOTS; i++)
+        if (!volume->luks.slots[i].active && lies_before_payload(&volume->luks, i))
+            KYOK_TRY(scrub_slot(volume, i, err));
+    return KYOK_OK;
 }
 
 static enum kyok_status make_room(int fd, const char *path, uint64_t payload, uint64_t size,

@@ -49,6 +49,9 @@ enum kyok_status kyok_volume_add_slot(struct kyok_volume *volume, struct kyok_by
 /* Overwrites a slot's material, then clears its mark; refuses the last active one. */
 enum kyok_status kyok_volume_erase_slot(struct kyok_volume *volume, unsigned slot,
                                         struct kyok_error *err);
+/* Overwrites the key material of every slot that is not in use: what an interrupted erasure left.
+ */
+enum kyok_status kyok_volume_scrub_free_slots(struct kyok_volume *volume, struct kyok_error *err);
 unsigned kyok_volume_active_slots(const struct kyok_volume *volume);
 
 /* Writes a new volume with one key slot to fd (an empty file, or for raw a block device), syncs,

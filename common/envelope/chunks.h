@@ -12,7 +12,7 @@
 #include "common/envelope/descriptor.h"
 #include "common/envelope/envelope.h"
 
-#define KYOK_CHUNK_LOG2 18 /* what is written: 256 KiB */
+#define KYOK_CHUNK_LOG2 19 /* what is written: 512 KiB */
 #define KYOK_CHUNK_MIN_LOG2 12
 #define KYOK_CHUNK_MAX_LOG2 20 /* what is read: bounds memory */
 #define KYOK_CHUNK_PREFIX_SIZE 7

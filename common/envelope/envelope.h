@@ -60,7 +60,8 @@ struct kyok_envelope_options {
                      optional */
     /* Opening foreign JSON whose recipients carry no reference of kyok's: the key to try. */
     const struct kyok_reference *key;
-    unsigned timeout_ms; /* for the whole call's waits on custodians; 0: each group's own timeout */
+    /* Opening and changing: for the whole call's waits on custodians; 0: each group's own. */
+    unsigned timeout_ms;
     kyok_envelope_progress *progress;
     void *caller;            /* for progress */
     struct kyok_bytes begun; /* streams: what the caller has read from the input already */

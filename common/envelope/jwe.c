@@ -570,10 +570,9 @@ static enum kyok_status read_jwe(struct kyok_bytes text, bool foreign, struct ky
     KYOK_TRY(read_envelope(header, foreign, jwe, err));
     if (jwe->envelope->has_claims)
         KYOK_TRY(check_recipients(jwe, err));
-    if (foreign)
-        return KYOK_OK;
-    KYOK_TRY(check_wrapped(header, jwe, err));
-    return check_canonical(text, jwe, err);
+    if (!foreign || json_object_get(json_object_get(header, "kyok"), "wrapped") != NULL)
+        KYOK_TRY(check_wrapped(header, jwe, err));
+    return foreign ? KYOK_OK : check_canonical(text, jwe, err);
 }
 
 enum kyok_status kyok_jwe_parse(struct kyok_bytes json, bool foreign, struct kyok_jwe **jwe,

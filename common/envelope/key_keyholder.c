@@ -110,16 +110,35 @@ static enum kyok_status wrap_kw(struct kyok_key *key, struct kyok_bytes cek,
     return kyok_key_encrypt(key, &request, wrapped, err);
 }
 
+/* A released key's value is here when it is used, and its length is checked then. */
+static bool is_released(const struct kyok_key_info *info, const struct kyok_config *config)
+{
+    const struct kyok_kmip_config *group = NULL;
+
+    if (strncmp(info->reference, "kmip:", 5) == 0)
+        group = kyok_config_kmip(config, info->custodian);
+    return group != NULL && group->release;
+}
+
+static enum kyok_status check_length(const struct kyok_key_info *info,
+                                     const struct kyok_config *config, const char *kid,
+                                     struct kyok_error *err)
+{
+    if (info->bits == 256 || (info->bits == 0 && is_released(info, config)))
+        return KYOK_OK;
+    if (info->bits != 0)
+        return kyok_fail(err, KYOK_UNSUPPORTED, kid,
+                         "an envelope needs an AES key of 256 bits, this one has %u", info->bits);
+    kyok_fail(err, KYOK_UNSUPPORTED, kid, "its custodian does not tell this AES key's length");
+    return kyok_remedy(err, "use a key that is known to have 256 bits");
+}
+
 static enum kyok_status wrap_aes(struct kyok_key *key, enum kyok_envelope_algorithm algorithm,
                                  struct kyok_bytes cek, struct kyok_jwe_recipient *recipient,
                                  struct kyok_buffer *wrapped, struct kyok_error *err)
 {
-    unsigned bits = kyok_key_info(key)->bits;
     enum kyok_status status;
 
-    if (bits != 0 && bits != 256)
-        return kyok_fail(err, KYOK_UNSUPPORTED, recipient->kid,
-                         "an envelope needs an AES key of 256 bits, this one has %u", bits);
     if (algorithm == KYOK_ENVELOPE_A256KW)
         return wrap_kw(key, cek, recipient, wrapped, err);
     status = wrap_gcm(key, cek, recipient, wrapped, err);
@@ -245,6 +264,8 @@ static enum kyok_status key_wrap(void *self, const struct kyok_reference *refere
     KYOK_TRY(kid_of_key(key, kyok_context_config(self), &recipient->kid, err));
     if (kyok_key_info(key)->type == KYOK_KEY_RSA)
         KYOK_TRY(check_active(self, recipient->kid, err));
+    if (kyok_key_info(key)->type == KYOK_KEY_AES)
+        KYOK_TRY(check_length(kyok_key_info(key), kyok_context_config(self), recipient->kid, err));
     return wrap_with_key(key, algorithm, cek, recipient, err);
 }
 

@@ -55,6 +55,10 @@ static enum kyok_status all_failed(struct race *race, size_t count, struct kyok_
 {
     const struct kyok_error *worst = &race->worst;
 
+    if (count == 1) {
+        *err = *worst;
+        return err->status;
+    }
     kyok_fail(err, worst->status, worst->object,
               "none of %zu alternatives opened the layer: %.200s", count, worst->what);
     if (worst->reason[0] != '\0')
@@ -278,6 +282,16 @@ static bool settled(const struct race *race, const struct runners *runners,
            (more && kyok_deadline_passed(runners->next_start)) || kyok_deadline_passed(deadline);
 }
 
+static enum kyok_status out_of_time(const struct runners *runners, struct kyok_error *err)
+{
+    const char *kid = runners->recipients->list[0].kid;
+
+    if (runners->recipients->count == 1)
+        return kyok_fail(err, KYOK_TIMEOUT, kid, "its custodian did not answer in time");
+    return kyok_fail(err, KYOK_TIMEOUT, kid, "none of %zu alternatives opened the layer in time",
+                     runners->recipients->count);
+}
+
 static enum kyok_status run_race(struct race *race, struct runners *runners,
                                  struct kyok_deadline deadline, struct kyok_error *err)
 {
@@ -286,8 +300,7 @@ static enum kyok_status run_race(struct race *race, struct runners *runners,
 
     while (!won && !lost) {
         if (kyok_deadline_passed(deadline))
-            return kyok_fail(err, KYOK_TIMEOUT, runners->recipients->list[0].kid,
-                             "none of %zu alternatives opened the layer in time", count);
+            return out_of_time(runners, err);
         if (runners->started < count)
             KYOK_TRY(start_next(runners, race, err));
         pthread_mutex_lock(&race->lock);
@@ -319,7 +332,8 @@ enum kyok_status kyok_race_unwrap(const struct kyok_keyholder *holder,
     *cek = NULL;
     if (opened_by != NULL)
         *opened_by = 0;
-    if (recipients->count == 1) /* nobody to race: no thread, no hop */
+    /* Nobody to race and the group's own timeout is enough: no thread, no hop. */
+    if (recipients->count == 1 && kyok_deadline_is_never(deadline))
         return holder->type->unwrap(holder->self, &recipients->list[0], kid, cek, err);
     race = race_new();
     if (race == NULL)

@@ -116,6 +116,8 @@ refused 'a kid that names a serial' 1 'nothing but token, object and id' "$KYOK"
 # --- custodians away, hanging ----------------------------------------------------------------------
 "$KYOK" seal --to 'all-of(a, b)' secret -o all.jwe
 "$KYOK" seal --to 'any-of(a, b)' secret -o any.jwe
+"$KYOK" seal --to a secret -o alone.jwe
+"$KYOK" seal --to a --stream secret -o alone.kyok
 rm -f opened
 for member in one two; do
     faulty $member remove
@@ -133,9 +135,23 @@ for member in one two; do
     begun=$(now_ms)
     ok "any-of with $member hanging" opens any.jwe
     at_most 'the healthy one does not wait for the hanging one' $(($(now_ms) - begun)) 1500
+    rm -f opened
+    refused "all-of with $member hanging" 3 'did not answer in time' "$KYOK" open all.jwe --timeout 1500 -o opened
+    absent 'nothing is revealed' opened
     faulty $member release
     faulty $member clear
     rm -f opened
+done
+faulty one hang C_Decrypt
+refused 'a single recipient hanging: the caller does not wait' 3 'object=a.*did not answer in time' \
+    "$KYOK" open alone.jwe --timeout 500 -o opened
+absent 'nothing is revealed' opened
+refused 'nor for a stream' 3 'did not answer in time' "$KYOK" open alone.kyok --timeout 500 -o opened
+absent 'nothing is revealed' opened
+faulty one release
+faulty one clear
+for ms in 0 4294967296 86400001 -1 1s ''; do
+    refused "--timeout '$ms'" 2 'timeout' "$KYOK" open alone.jwe --timeout "$ms" -o opened
 done
 ok 'both back' opens all.jwe
 

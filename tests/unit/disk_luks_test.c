@@ -176,6 +176,26 @@ static void slots_come_and_go(void **state)
     kyok_volume_close(&volume);
 }
 
+/* A run that was killed between the header and the noise leaves material in a free slot. */
+static void free_slots_are_scrubbed(void **state)
+{
+    (void)state;
+    static const char left[] = "material of a slot that is free";
+    char now[sizeof(left)];
+    struct kyok_error err;
+    struct kyok_volume volume;
+    make("f.luks");
+    assert_int_equal(kyok_volume_open("f.luks", KYOK_VOLUME_WRITE, &volume, &err), KYOK_OK);
+    off_t at = (off_t)volume.start + (off_t)volume.luks.slots[5].offset * KYOK_LUKS_SECTOR;
+    assert_false(volume.luks.slots[5].active);
+    assert_int_equal(pwrite(volume.fd, left, sizeof(left), at), sizeof(left));
+    assert_int_equal(kyok_volume_scrub_free_slots(&volume, &err), KYOK_OK);
+    assert_int_equal(pread(volume.fd, now, sizeof(now), at), sizeof(now));
+    assert_memory_not_equal(now, left, sizeof(left));
+    kyok_volume_close(&volume);
+    assert_int_equal(unlock("f.luks", passphrase), KYOK_OK);
+}
+
 #define CHECK_QCOW2                                                                                \
     "qemu-img check -q --object secret,id=s,file=pass --image-opts "                               \
     "driver=qcow2,encrypt.key-secret=s,file.filename=g.qcow2"
@@ -369,6 +389,7 @@ int main(void)
         cmocka_unit_test(cryptsetup_opens_own),
         cmocka_unit_test(others_volumes_open),
         cmocka_unit_test(slots_come_and_go),
+        cmocka_unit_test(free_slots_are_scrubbed),
         cmocka_unit_test(qcow2_of_any_size),
         cmocka_unit_test(broken_qcow2_is_refused),
         cmocka_unit_test(an_open_image_is_busy),

@@ -425,6 +425,26 @@ static void other_recipients_are_refused(void **state)
     }
 }
 
+/* Where the digest of the wrapped keys stands it is compared, however the JSON is written. */
+static void foreign_json_keeps_its_digest(void **state)
+{
+    static void (*const changes[])(struct kyok_jwe *) = {change_second_key, change_second_iv};
+    const struct kyok_envelope_options options = {.foreign = true};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        KYOK_CLEANUP(kyok_buffer_free)
+        struct kyok_buffer json = altered("any-of(" A "," B ")", changes[i]);
+        struct kyok_envelope *envelope = NULL;
+        struct kyok_error err;
+
+        assert_int_equal(kyok_envelope_inspect(kyok_buffer_bytes(&json), &options, &envelope, &err),
+                         KYOK_TAMPERED);
+        assert_non_null(strstr(err.what, "wrapped keys are not those"));
+        assert_null(envelope);
+    }
+}
+
 /* The holder of the outer key puts another envelope's inner layer into it. */
 static struct kyok_buffer transplant(const struct kyok_envelope_claims *donor_claims,
                                      const char *donor_policy)
@@ -751,6 +771,46 @@ static void nobody_answers_in_time(void **state)
     assert_null(secret);
 }
 
+/* Without a race, too, the caller's own deadline ends the wait, not the custodian's. */
+static void the_only_custodian_hangs(void **state)
+{
+    static const char *const policies[] = {A, "all-of(" B "," A ")"};
+    struct kyok_envelope_options options = {.timeout_ms = 300};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+        KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = {0};
+        struct kyok_secret *secret = NULL;
+        struct kyok_error err;
+
+        keys.keys[0].behaviour = MEMORY_WELL;
+        json = seal(policies[i]);
+        keys.keys[0].behaviour = MEMORY_HANGS;
+        assert_int_equal(kyok_envelope_open_with(&holder, kyok_buffer_bytes(&json), &expected,
+                                                 KYOK_ENVELOPE_SECRET, &options, &secret, NULL,
+                                                 &err),
+                         KYOK_TIMEOUT);
+        assert_string_equal(err.object, A);
+        assert_non_null(strstr(err.what, "did not answer in time"));
+        assert_null(secret);
+    }
+}
+
+static void the_only_custodian_keeps_its_own_words(void **state)
+{
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = seal(A);
+    struct kyok_envelope_options options = {.timeout_ms = 60000};
+    struct kyok_secret *secret = NULL;
+    struct kyok_error err;
+
+    (void)state;
+    keys.keys[0].behaviour = MEMORY_REFUSES;
+    assert_int_equal(kyok_envelope_open_with(&holder, kyok_buffer_bytes(&json), &expected,
+                                             KYOK_ENVELOPE_SECRET, &options, &secret, NULL, &err),
+                     KYOK_REFUSED);
+    assert_string_equal(err.what, "the custodian refused");
+}
+
 static void the_most_telling_failure_is_told(void **state)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = seal("any-of(" A "," B "," C ")");
@@ -946,6 +1006,7 @@ int main(void)
         TEST(every_changed_byte_is_refused),
         TEST(every_cut_is_refused),
         TEST(other_recipients_are_refused),
+        TEST(foreign_json_keeps_its_digest),
         TEST(a_layer_of_another_envelope_is_refused),
         TEST(other_encodings_are_refused),
         TEST(other_headers_are_refused),
@@ -956,6 +1017,8 @@ int main(void)
         TEST(each_alternative_suffices),
         TEST(the_healthy_is_asked_first),
         TEST(nobody_answers_in_time),
+        TEST(the_only_custodian_hangs),
+        TEST(the_only_custodian_keeps_its_own_words),
         TEST(the_most_telling_failure_is_told),
         TEST(granting_asks_only_who_is_needed),
         TEST(a_revoked_recipient_cannot_open),
