@@ -17,40 +17,57 @@
 
 /* --- whose disk it is ------------------------------------------------------------------------- */
 
-static bool has_disk(const struct domain *domain, const char *image)
+/* libvirt's name for the disk, or NULL. */
+static const char *target_of(const struct domain *domain, const char *image)
 {
     for (size_t i = 0; i < domain->volume_count; i++) {
         const char *path = domain->volumes[i].path;
         KYOK_AUTO_FREE char *real = path ? realpath(path, NULL) : NULL;
         if (real && strcmp(real, image) == 0)
-            return true;
+            return domain->volumes[i].target;
     }
-    return false;
+    return NULL;
 }
 
-/* vm stays empty when no running VM has the image. QEMU's locks do not tell of block devices:
- * libvirt gives QEMU a device node of its own, and locks belong to nodes. */
-static enum kyok_status find_vm(const char *image, char vm[KYOK_UUID_TEXT], struct kyok_error *err)
+static enum kyok_status look_at_vm(const char *uuid, const char *image, struct live_vm *vm,
+                                   struct kyok_error *err)
+{
+    struct domain domain;
+    struct kyok_error none;
+    if (vm_domain(uuid, true, &domain, &none) != KYOK_OK)
+        return KYOK_OK; /* it is gone since */
+    const char *target = target_of(&domain, image);
+    if (target && *vm->uuid) {
+        kyok_fail(err, KYOK_BUSY, image, "two VMs share the disk, %s and %s", vm->uuid, uuid);
+        kyok_remedy(err, "stop one of them");
+    } else if (target) {
+        snprintf(vm->target, sizeof(vm->target), "%s", target);
+    }
+    domain_free(&domain);
+    if (!target)
+        return KYOK_OK;
+    if (*vm->uuid)
+        return err->status;
+    return kyok_uuid_canonical(uuid, vm->uuid)
+               ? KYOK_OK
+               : kyok_fail(err, KYOK_FAULT, image, "libvirt names no proper UUID of its VM");
+}
+
+/* QEMU's locks do not tell of block devices: libvirt gives QEMU a device node of its own, and locks
+ * belong to nodes. */
+enum kyok_status live_vm_find(const char *image, bool all, struct live_vm *vm,
+                              struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer list = {0};
-    *vm = 0;
-    if (!program_exists("virsh") || vm_virsh(&list, err, "list", "--uuid", NULL) != KYOK_OK)
+    *vm = (struct live_vm){.uuid = ""};
+    if (!program_exists("virsh"))
         return KYOK_OK;
+    enum kyok_status status = vm_virsh(&list, err, "list", "--uuid", all ? "--all" : NULL, NULL);
+    if (status != KYOK_OK)
+        return all ? status : KYOK_OK;
     char *rest = (char *)list.data, *uuid;
-    while (vm_next_line(&rest, &uuid)) {
-        struct domain domain;
-        struct kyok_error none;
-        if (vm_domain(uuid, true, &domain, &none) != KYOK_OK)
-            continue; /* it has just stopped */
-        bool found = has_disk(&domain, image);
-        domain_free(&domain);
-        if (found && *vm) {
-            kyok_fail(err, KYOK_BUSY, image, "two running VMs share the disk, %s and %s", vm, uuid);
-            return kyok_remedy(err, "stop one of them");
-        }
-        if (found && !kyok_uuid_canonical(uuid, vm))
-            return kyok_fail(err, KYOK_FAULT, image, "libvirt names no proper UUID of its VM");
-    }
+    while (vm_next_line(&rest, &uuid))
+        KYOK_TRY(look_at_vm(uuid, image, vm, err));
     return KYOK_OK;
 }
 
@@ -106,18 +123,18 @@ static enum kyok_status find_node(struct live_qemu *qemu, const struct disk *dis
 enum kyok_status live_disk_open(struct cli *cli, const char *image, struct disk *disk)
 {
     const char *socket = cli_option(cli, "--qmp");
-    char vm[KYOK_UUID_TEXT] = "";
+    struct live_vm vm = {.uuid = ""};
     KYOK_AUTO_FREE char *real = realpath(image, NULL);
     if (real && !socket && !cli_option(cli, "--files-only"))
-        KYOK_TRY(find_vm(real, vm, &cli->error));
-    if (!*vm && !socket)
+        KYOK_TRY(live_vm_find(real, false, &vm, &cli->error));
+    if (!*vm.uuid && !socket)
         return disk_open(cli, image, KYOK_VOLUME_WRITE, disk);
     KYOK_TRY(disk_open(cli, image, KYOK_VOLUME_BESIDE_QEMU, disk));
     disk->live = calloc(1, sizeof(*disk->live));
     if (!disk->live)
         return kyok_fail(&cli->error, KYOK_SYSTEM, image, "no memory");
     disk->live->qmp.fd = -1;
-    strcpy(disk->live->vm, vm);
+    strcpy(disk->live->vm, vm.uuid);
     if (socket)
         KYOK_TRY(live_qemu_socket(disk->live, socket, &cli->error));
     return find_node(disk->live, disk, &cli->error);

@@ -8,6 +8,17 @@
 
 #include "cli/disk.h"
 
+/* A VM of libvirt's, and its name for the disk. */
+struct live_vm {
+    char uuid[KYOK_UUID_TEXT]; /* "": none */
+    char target[64];
+};
+
+/* The VM that has the image (an absolute path) as a disk. all: also those that are off; it is an
+ * error then when libvirt does not answer. KYOK_BUSY: two of them. */
+enum kyok_status live_vm_find(const char *image, bool all, struct live_vm *vm,
+                              struct kyok_error *err);
+
 /* Opens IMAGE for changing key slots: by kyok itself, or, when a VM of libvirt's has it open or
  * --qmp names a QEMU that has, through that QEMU; disk->live is not NULL then. */
 enum kyok_status live_disk_open(struct cli *cli, const char *image, struct disk *disk);

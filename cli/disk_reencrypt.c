@@ -4,6 +4,7 @@
  * old one's name when it is whole. The pending record opens the new image, the record the old one.
  */
 #include "cli/disk.h"
+#include "cli/disk_move.h"
 #include "cli/disk_rekey.h"
 
 #include <errno.h>
@@ -15,14 +16,11 @@
 
 struct copying {
     char path[PATH_MAX + 16];
-    int fd, secrets[2];
+    int fd;
 };
 
 static void copying_end(struct copying *copying)
 {
-    for (size_t i = 0; i < 2; i++)
-        if (copying->secrets[i] >= 0)
-            close(copying->secrets[i]);
     if (copying->fd >= 0)
         close(copying->fd);
     if (copying->path[0])
@@ -40,16 +38,17 @@ static bool read_number(int fd, off_t offset, unsigned bytes, uint64_t *value)
     return true;
 }
 
-/* Bytes of the guest's disk. qcow2 header: backing file at 8, size at 24, snapshots at 60. */
-static enum kyok_status guest_size(struct cli *cli, const struct disk *disk, uint64_t *size)
+/* qcow2 header: backing file at 8, size at 24, snapshots at 60. */
+enum kyok_status disk_guest_size(struct cli *cli, const struct disk *disk, uint64_t *size)
 {
     uint64_t backing, snapshots;
-    struct stat status;
     const struct kyok_volume *volume = &disk->volume;
-    if (fstat(volume->fd, &status) != 0)
-        return kyok_fail_errno(&cli->error, disk->image, "the image cannot be examined");
     if (volume->format == KYOK_VOLUME_RAW) {
-        *size = (uint64_t)status.st_size - (uint64_t)volume->luks.payload * KYOK_LUKS_SECTOR;
+        off_t end = lseek(volume->fd, 0, SEEK_END);
+        uint64_t payload = (uint64_t)volume->luks.payload * KYOK_LUKS_SECTOR;
+        if (end < 0 || (uint64_t)end <= payload)
+            return kyok_fail(&cli->error, KYOK_INVALID, disk->image, "the volume is cut short");
+        *size = (uint64_t)end - payload;
         return KYOK_OK;
     }
     if (!read_number(volume->fd, 8, 8, &backing) || !read_number(volume->fd, 24, 8, size) ||
@@ -70,7 +69,7 @@ static enum kyok_status make_image(struct cli *cli, const struct disk *disk,
     struct stat status;
     struct kyok_luks luks = {.uuid = ""};
     uint64_t size = 0;
-    KYOK_TRY(guest_size(cli, disk, &size));
+    KYOK_TRY(disk_guest_size(cli, disk, &size));
     snprintf(copying->path, sizeof(copying->path), "%s.reencrypt", disk->image);
     /* One that a killed run left is of no use. The disk's locks keep a second run away. */
     unlink(copying->path);
@@ -87,55 +86,6 @@ static enum kyok_status make_image(struct cli *cli, const struct disk *disk,
     return KYOK_OK;
 }
 
-/* QEMU's option text; a comma in a name is written twice. */
-static bool image_options(struct kyok_buffer *text, enum kyok_volume_format format,
-                          const char *secret, const char *path)
-{
-    bool good = kyok_buffer_printf(
-        text, "driver=%s,%s=%s,file.driver=file,file.locking=off,file.filename=",
-        format == KYOK_VOLUME_QCOW2 ? "qcow2" : "luks",
-        format == KYOK_VOLUME_QCOW2 ? "encrypt.key-secret" : "key-secret", secret);
-    for (; *path && good; path++)
-        good =
-            (*path != ',' || kyok_buffer_append(text, ",", 1)) && kyok_buffer_append(text, path, 1);
-    return good && kyok_buffer_append(text, "", 1);
-}
-
-/* Locking is off, since this process holds the locks. */
-static enum kyok_status copy_data(struct cli *cli, const struct disk *disk, struct copying *copying,
-                                  struct kyok_bytes old, struct kyok_bytes fresh)
-{
-    char objects[2][64];
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer from = {0};
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer to = {0};
-    copying->secrets[0] = program_secret(old);
-    copying->secrets[1] = program_secret(fresh);
-    for (int i = 0; i < 2; i++)
-        snprintf(objects[i], sizeof(objects[i]), "secret,id=s%d,file=/dev/fd/%d", i,
-                 copying->secrets[i]);
-    if (copying->secrets[0] < 0 || copying->secrets[1] < 0 ||
-        !image_options(&from, disk->volume.format, "s0", disk->image) ||
-        !image_options(&to, disk->volume.format, "s1", copying->path))
-        return kyok_fail(&cli->error, KYOK_SYSTEM, disk->image, "qemu-img cannot be prepared");
-    const char *const argv[] = {"qemu-img",
-                                "convert",
-                                "-n",
-                                "--object",
-                                objects[0],
-                                "--object",
-                                objects[1],
-                                "--image-opts",
-                                "--target-image-opts",
-                                (const char *)from.data,
-                                (const char *)to.data,
-                                NULL};
-    const int fds[] = {copying->secrets[0], copying->secrets[1], -1};
-    KYOK_TRY(program_run(argv, fds, 0, NULL, &cli->error));
-    return fsync(copying->fd) == 0
-               ? KYOK_OK
-               : kyok_fail_errno(&cli->error, copying->path, "the new image cannot be synced");
-}
-
 static enum kyok_status take_name(struct cli *cli, const struct disk *disk, struct copying *copying)
 {
     if (rename(copying->path, disk->image) != 0)
@@ -150,20 +100,23 @@ static enum kyok_status reencrypt(struct cli *cli, struct kyok_context *context,
     KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = {0};
     KYOK_AUTO_SECRET struct kyok_secret *passphrase = NULL;
-    KYOK_CLEANUP(copying_end) struct copying copying = {.fd = -1, .secrets = {-1, -1}};
+    KYOK_CLEANUP(copying_end) struct copying copying = {.fd = -1};
     if (disk->volume.block_device) {
         kyok_fail(&cli->error, KYOK_UNSUPPORTED, disk->image,
                   "a block device cannot be replaced by a copy");
-        return kyok_remedy(&cli->error,
-                           "kyok disk create on another device, then virsh blockcopy or "
-                           "qemu-img convert through kyok-qemu-secret");
+        return kyok_remedy(&cli->error, "--to another device");
     }
     KYOK_TRY(disk_open_record(cli, context, disk, &opened));
     KYOK_TRY(kyok_passphrase_new(&passphrase, &cli->error));
-    KYOK_TRY(rekey_seal(cli, context, disk, &opened, kyok_secret_bytes(passphrase), &json));
+    KYOK_TRY(rekey_seal(cli, context, disk, disk->volume.luks.uuid, &opened, opened.generation + 1,
+                        kyok_secret_bytes(passphrase), &json));
     KYOK_TRY(make_image(cli, disk, &copying, kyok_secret_bytes(passphrase)));
-    KYOK_TRY(copy_data(cli, disk, &copying, kyok_secret_bytes(opened.passphrase),
-                       kyok_secret_bytes(passphrase)));
+    const struct kyok_volume target = {
+        .fd = copying.fd, .path = copying.path, .format = disk->volume.format};
+    KYOK_TRY(disk_copy_data(cli, &disk->volume, kyok_secret_bytes(opened.passphrase), &target,
+                            kyok_secret_bytes(passphrase)));
+    if (fsync(copying.fd) != 0)
+        return kyok_fail_errno(&cli->error, copying.path, "the new image cannot be synced");
     KYOK_TRY(rekey_prove_fresh(cli, copying.path, kyok_secret_bytes(passphrase)));
     KYOK_TRY(holders_write(cli, disk, holders, true, kyok_buffer_bytes(&json)));
     KYOK_TRY(take_name(cli, disk, &copying));
@@ -176,12 +129,22 @@ static enum kyok_status run_reencrypt(struct cli *cli)
     if (!program_exists("qemu-img"))
         return kyok_fail(&cli->error, KYOK_UNSUPPORTED, NULL, "qemu-img is not installed");
     KYOK_CLEANUP(disk_close) struct disk disk = DISK_NONE;
-    KYOK_TRY(disk_open(cli, cli->operands[0], KYOK_VOLUME_WRITE, &disk));
+    const char *to = cli_option(cli, "--to");
+    if (to)
+        return disk_move(cli, cli->operands[0], to);
+    enum kyok_status status = disk_open(cli, cli->operands[0], KYOK_VOLUME_WRITE, &disk);
+    if (status == KYOK_BUSY)
+        kyok_remedy(&cli->error, "stop the VM; or --to NEW moves it there while it runs");
+    KYOK_TRY(status);
     return rekey_run(cli, &disk, reencrypt, "new volume key");
 }
 
 static const struct cli_option reencrypt_options[] = {
     {.name = "--key", .argument = "POLICY", .summary = "seal the new passphrase to this policy"},
+    {.name = "--to",
+     .argument = "IMAGE",
+     .summary = "onto this new file or empty block device; the VM may run"},
+    {.name = "--force", .summary = "with --to: overwrite a block device that is not empty"},
     HOLDERS_OPTION,
 };
 
@@ -193,10 +156,12 @@ const struct cli_verb cli_disk_reencrypt_verbs[] = {
      .summary = "give a disk a new volume key",
      .description =
          "Copies the data into a new image with a new volume key and passphrase, which then takes "
-         "the old one's name; the VM must be off, and the folder needs room for both. Headers and "
-         "records of before are worthless afterwards. Online the same is done by virsh blockcopy "
-         "to "
-         "a disk of kyok disk create: see the guide.",
+         "the old one's name; the VM must be off, and the folder needs room for both. With --to "
+         "the data goes onto a new disk with a name and LUKS UUID of its own: the way for block "
+         "devices, and for a VM that runs (libvirt's block copy; the VM goes on with the new disk, "
+         "and its XML follows; with the VM off the XML is printed). The old disk stays, for its "
+         "owner to remove. Headers and records of before are worthless for what is written "
+         "afterwards. A second run completes one that was cut short.",
      CLI_OPTIONS(reencrypt_options),
      .run = run_reencrypt},
     {0},

@@ -109,13 +109,13 @@ enum kyok_status rekey_recover(struct cli *cli, struct kyok_context *context, st
     return complete(cli, context, disk, holders, &opened);
 }
 
-/* Seals the next generation to the same keys, or --key, for the same VM. */
 enum kyok_status rekey_seal(struct cli *cli, struct kyok_context *context, const struct disk *disk,
-                            const struct kyok_record_opened *opened, struct kyok_bytes passphrase,
+                            const char *luks_uuid, const struct kyok_record_opened *opened,
+                            uint64_t generation, struct kyok_bytes passphrase,
                             struct kyok_buffer *json)
 {
     struct kyok_policy *policy = NULL;
-    struct kyok_record_binding binding = {.luks_uuid = disk->volume.luks.uuid};
+    struct kyok_record_binding binding = {.luks_uuid = luks_uuid};
     binding.any_vm = strcmp(opened->vm, "any") == 0;
     if (!binding.any_vm && strcmp(opened->vm, "none") != 0)
         binding.vm_uuid = opened->vm;
@@ -124,8 +124,8 @@ enum kyok_status rekey_seal(struct cli *cli, struct kyok_context *context, const
     else
         KYOK_TRY(
             disk_policy_of(cli, kyok_buffer_bytes(&disk->copies.list[opened->copy].json), &policy));
-    enum kyok_status status = kyok_record_seal(context, policy, &binding, opened->generation + 1,
-                                               passphrase, json, &cli->error);
+    enum kyok_status status =
+        kyok_record_seal(context, policy, &binding, generation, passphrase, json, &cli->error);
     kyok_policy_free(policy);
     return status;
 }
@@ -147,7 +147,8 @@ static enum kyok_status rekey(struct cli *cli, struct kyok_context *context, str
     KYOK_AUTO_SECRET struct kyok_secret *passphrase = NULL;
     KYOK_TRY(disk_open_record(cli, context, disk, &opened));
     KYOK_TRY(kyok_passphrase_new(&passphrase, &cli->error));
-    KYOK_TRY(rekey_seal(cli, context, disk, &opened, kyok_secret_bytes(passphrase), &json));
+    KYOK_TRY(rekey_seal(cli, context, disk, disk->volume.luks.uuid, &opened, opened.generation + 1,
+                        kyok_secret_bytes(passphrase), &json));
     KYOK_TRY(holders_write(cli, disk, holders, true, kyok_buffer_bytes(&json)));
     KYOK_TRY(swap_slots(cli, disk, &opened, kyok_secret_bytes(passphrase)));
     *generation = opened.generation + 1;

@@ -15,8 +15,11 @@ typedef enum kyok_status rekey_work(struct cli *cli, struct kyok_context *contex
 enum kyok_status rekey_run(struct cli *cli, struct disk *disk, rekey_work *work, const char *done);
 enum kyok_status rekey_recover(struct cli *cli, struct kyok_context *context, struct disk *disk,
                                const struct holders *holders, bool *completed);
+/* Seals to the keys of disk's opened record, or --key, for the same VM. luks_uuid: the volume that
+ * the record is for. */
 enum kyok_status rekey_seal(struct cli *cli, struct kyok_context *context, const struct disk *disk,
-                            const struct kyok_record_opened *opened, struct kyok_bytes passphrase,
+                            const char *luks_uuid, const struct kyok_record_opened *opened,
+                            uint64_t generation, struct kyok_bytes passphrase,
                             struct kyok_buffer *json);
 /* Reads the image anew and proves the passphrase on it. */
 enum kyok_status rekey_prove_fresh(struct cli *cli, const char *image,

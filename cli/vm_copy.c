@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A running VM's disk onto another encrypted disk: new volume key, format or place, without a stop.
  */
+#include "cli/vm_copy.h"
 #include "cli/disk.h"
 #include "cli/vm.h"
 #include "cli/vm_hook.h"
@@ -36,22 +37,37 @@ static enum kyok_status block_copy(struct cli *cli, const char *vm, const char *
     return status;
 }
 
-static enum kyok_status copy(struct cli *cli, const char *uuid, const char *xml)
+enum kyok_status vm_copy_disk(struct cli *cli, const char *vm, const char *target,
+                              struct disk *disk)
+{
+    char uuid[KYOK_UUID_TEXT];
+    struct kyok_error none;
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer xml = {0};
+    /* virsh domuuid takes names alone. */
+    if (!kyok_uuid_canonical(vm, uuid))
+        KYOK_TRY(vm_uuid(vm, uuid, &cli->error));
+    if (!vm_disk_xml(disk, target, &xml))
+        return kyok_fail(&cli->error, KYOK_SYSTEM, disk->image, "no memory for its XML");
+    /* The header stays known; only the file is closed. */
+    if (disk->volume.fd >= 0)
+        close(disk->volume.fd);
+    disk->volume.fd = -1;
+    KYOK_TRY(vm_hook_disk(vm, uuid, "unlock", (const char *)xml.data, &cli->error));
+    enum kyok_status status = block_copy(cli, vm, target, (const char *)xml.data);
+    (void)vm_hook_disk(vm, uuid, "lock", (const char *)xml.data, &none);
+    return status;
+}
+
+void vm_copy_abort(const char *vm, const char *target)
 {
     struct kyok_error none;
-    const char *vm = cli->operands[0];
-    KYOK_TRY(vm_hook_disk(vm, uuid, "unlock", xml, &cli->error));
-    enum kyok_status status = block_copy(cli, vm, cli->operands[1], xml);
-    (void)vm_hook_disk(vm, uuid, "lock", xml, &none);
-    return status;
+    (void)vm_virsh(NULL, &none, "blockjob", "--domain", vm, "--path", target, "--abort", NULL);
 }
 
 static enum kyok_status run_copy(struct cli *cli)
 {
-    char uuid[KYOK_UUID_TEXT], state[64];
+    char state[64];
     KYOK_CLEANUP(disk_close) struct disk disk = DISK_NONE;
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer xml = {0};
-    KYOK_TRY(vm_uuid(cli->operands[0], uuid, &cli->error));
     KYOK_TRY(vm_state(cli->operands[0], state, sizeof(state), &cli->error));
     if (strcmp(state, "shut off") == 0) {
         kyok_fail(&cli->error, KYOK_REFUSED, cli->operands[0], "the VM is off");
@@ -60,11 +76,7 @@ static enum kyok_status run_copy(struct cli *cli)
     KYOK_TRY(disk_open(cli, cli->operands[2], KYOK_VOLUME_READ, &disk));
     if (disk.copies.count == 0)
         return kyok_fail(&cli->error, KYOK_NOT_FOUND, disk.image, "the disk has no record");
-    if (!vm_disk_xml(&disk, cli->operands[1], &xml))
-        return kyok_fail(&cli->error, KYOK_SYSTEM, disk.image, "no memory for its XML");
-    /* QEMU takes the locks next. */
-    kyok_volume_close(&disk.volume);
-    KYOK_TRY(copy(cli, uuid, (const char *)xml.data));
+    KYOK_TRY(vm_copy_disk(cli, cli->operands[0], cli->operands[1], &disk));
     if (cli->json)
         return cli_json(cli, json_pack("{s:o,s:o}", "vm", cli_json_text(cli->operands[0]), "image",
                                        cli_json_text(disk.image)));

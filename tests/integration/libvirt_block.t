@@ -1,0 +1,110 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Block devices end to end (loop devices), and reencrypt --to: onto another device or file, while the VM
+# runs and when it is off.
+. "$(dirname "$0")/../support/libvirtd.sh"
+libvirtd_enter "$0" "$@"
+. "$(dirname "$0")/../support/lib.sh"
+loops=()
+loops_end() { local l; for l in "${loops[@]}"; do losetup -d "$l"; done; }
+at_end+=(libvirtd_stop loops_end)
+need losetup cryptsetup
+export PATH=$PATH:/usr/sbin:/sbin
+
+cd "$SANDBOX" || exit 1
+# loop NAME MIB: $NAME is a new, empty device
+loop() {
+    truncate -s "$2M" "$1.bytes"
+    local device
+    device=$(losetup -f --show "$1.bytes" 2>/dev/null) || skip_all "no loop devices here"
+    loops+=("$device"); printf -v "$1" %s "$device"
+}
+loop one 8; loop two 8; loop old 8; loop small 1
+ok "hook, token and kyok.conf are in place" libvirtd_hook_install
+disk() { local verb=$1; shift; "$KYOK" disk "$verb" "$@"; }
+field() { disk info "$1" --json | grep -o "\"$2\": [^,]*" | head -1 | cut -d' ' -f2- | tr -d '"'; }
+slots() { disk info "$1" --json | grep -c '"iterations"'; }
+mark() { "$BUILD/kyok-qemu-secret" --disk s="$1" -- qemu-io --object secret,id=s,file=@s@ -c "$2" --image-opts "driver=luks,key-secret=s,file.driver=${3:-host_device},file.filename=$1"; }
+
+# --- create, info, verify, bind, rekey ---
+refused "a device too small for a header" any 'too small' disk create "$small" --key root
+refused "a device is raw" 2 'raw' disk create "$one" --key root --format qcow2
+dd if=/dev/urandom of="$one" bs=4k count=1 seek=9 conv=notrunc status=none
+refused "a device that holds something is not overwritten" 1 'not empty' disk create "$one" --key root
+blkdiscard -z "$one" 2>/dev/null || dd if=/dev/zero of="$one" bs=1M count=8 status=none
+ok "create" sh -c "'$KYOK' disk create '$one' --key root >one.xml"
+like "the XML names the device" "$(cat one.xml)" "<source dev='$one'>"
+uuid=$(field "$one" luks)
+is "the record is in the store" "$(stat -c %a "/etc/kyok/vm/$uuid.kyok")" 600
+is "info: a block device" "$(field "$one" block-device)" true
+ok "verify" disk verify "$one"
+ok "cryptsetup takes the header for its own" cryptsetup isLuks --type luks1 "$one"
+ok "a marker is written" mark "$one" 'write -P 77 4096 4096'
+vm=$(cat /proc/sys/kernel/random/uuid)
+ok "bind" disk bind "$one" --vm "$vm"
+is "info: bound" "$(field "$one" vm)" "$vm"
+ok "rekey" disk rekey "$one"
+is "generation and slots" "$(field "$one" generation) $(slots "$one")" "2 1"
+ok "verify" disk verify "$one"
+
+# --- adopt ---
+printf %s 'an old passphrase' >pass
+cryptsetup luksFormat -q --type luks1 --pbkdf-force-iterations 1000 --key-file pass "$old"
+ok "adopt" disk adopt "$old" --key root --passphrase-file pass
+ok "the old passphrase still opens it" cryptsetup luksOpen --test-passphrase --key-file pass "$old"
+ok "verify" disk verify "$old"
+ok "forget the old one" disk adopt "$old" --forget-old
+refused "it opens nothing" any '.' cryptsetup luksOpen --test-passphrase --key-file pass "$old"
+ok "verify" disk verify "$old"
+
+# --- reencrypt: to another device, VM off ---
+refused "in place there is no room" 1 'another device' disk reencrypt "$one"
+dd if=/dev/urandom of="$two" bs=4k count=1 conv=notrunc status=none
+refused "not onto a device that holds something" 1 'not empty' disk reencrypt "$one" --to "$two"
+dd if=/dev/zero of="$two" bs=1M count=8 conv=notrunc status=none
+if strace -e trace=none true 2>/dev/null; then
+    (strace -f -qq -o /dev/null -e trace=fsync -e inject=fsync:signal=KILL:when=4 "$KYOK" disk reencrypt "$one" --to "$two"; exit $?) >/dev/null 2>&1
+    is "killed halfway" $? 137
+    ok "the old one opens" disk verify "$one"
+else
+    skip "strace cannot trace here" 2
+fi
+ok "reencrypt --to" sh -c "'$KYOK' disk reencrypt '$one' --to '$two' >two.xml"
+like "the XML names the new device" "$(cat two.xml)" "<source dev='$two'>"
+ok "verify" disk verify "$two"
+ok "the data is there" mark "$two" 'read -P 77 4096 4096'
+ok "the old device still opens" disk verify "$one"
+is "still bound to the VM" "$(field "$two" vm)" "$vm"
+unlike "another LUKS UUID" "$(field "$two" luks)" "$uuid"
+is "no mark is left" "$(ls /etc/kyok/vm/*.from 2>/dev/null)" ""
+dd if="$two" of=new.header bs=1M count=2 status=none; dd if="$one" of=copy.img bs=1M status=none
+dd if=new.header of=copy.img conv=notrunc bs=1M status=none
+refused "the new key reads nothing of the old data" any 'Pattern verification failed' "$BUILD/kyok-qemu-secret" --disk s=copy.img -- \
+    qemu-io --object secret,id=s,file=@s@ -c 'read -P 77 4096 4096' --image-opts driver=luks,key-secret=s,file.filename=copy.img
+
+# --- a VM on the device ---
+ok "libvirtd answers" libvirtd_start
+libvirtd_domain blk raw "$two" "$(grep -o "uuid='[^']*'" two.xml)" | sed "s|</name>|</name><uuid>$vm</uuid>|; s|type='file' device|type='block' device|; s|source file=|source dev=|" >blk.xml
+ok "a VM" virsh -q define blk.xml
+ok "with the record in its metadata" disk bind "$two" --vm "$vm" --metadata
+ok "starts" virsh -q start blk
+ok "rekey while it runs" disk rekey "$two"
+is "generation and slots" "$(field "$two" generation) $(slots "$two")" "2 1"
+refused "reencrypt is told of --to" 1 'another device|--to' disk reencrypt "$two"
+record() { virsh -q metadata blk --uri urn:kyok:libvirt:1 --config 2>/dev/null | grep -o 'record disk=.[0-9a-f-]*' | cut -c 14-; }
+"$KYOK" disk reencrypt "$two" --to "$SANDBOX/three.img" >/dev/null 2>&1 & pid=$!
+begun() { [ -e three.img.kyok ]; }
+wait_for 30 begun; kill -9 $pid; wait $pid 2>/dev/null
+ok "reencrypt --to a file while it runs; a run before was killed" disk reencrypt "$two" --to "$SANDBOX/three.img"
+is "it runs" "$(virsh -q domstate blk | head -1)" running
+like "with the new disk" "$(virsh -q domblklist blk)" 'vda +.*three.img'
+like "also after the next start" "$(virsh -q domblklist blk --inactive)" 'vda +.*three.img'
+is "its metadata has the new disk's record alone" "$(record)" "$(field three.img luks)"
+is "no mark is left" "$(ls /etc/kyok/vm/*.from three.img.kyok.from 2>/dev/null)" ""
+is "libvirt holds no secret" "$(virsh -q secret-list | grep -c .)" 0
+virsh -q destroy blk >/dev/null
+ok "it starts from it" virsh -q start blk
+virsh -q destroy blk >/dev/null
+ok "the data is there" mark three.img 'read -P 77 4096 4096' file
+refused "another disk's name is not taken" 1 'exists' disk reencrypt "$one" --to "$SANDBOX/three.img"
+done_testing
