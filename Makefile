@@ -138,6 +138,7 @@ libdir ?= $(PREFIX)/lib/kyok
 bindir ?= $(PREFIX)/bin
 mandir ?= $(PREFIX)/share/man
 docdir ?= $(PREFIX)/share/doc/kyok
+confdir ?= /etc/kyok
 ifeq ($(PREFIX),/usr)
 modulesdir ?= $(shell $(PKG_CONFIG) --variable=modulesdir libcrypto)
 nginxdir ?= /usr/lib/nginx/modules
@@ -170,6 +171,9 @@ $(BUILD)/install/kyok-hook.so: $(call objects,$(hook_worker_sources)) $(LIB) FOR
 	@mkdir -p $(@D)
 	$(Q)$(call link_hook_worker,$(libdir))
 
+# The texts name the folders of the default PREFIX; installed, they name those that were chosen.
+localise = sed -e 's|/usr/local/lib/ossl-modules|$(modulesdir)|g' -e 's|/usr/local/lib/kyok|$(libdir)|g'
+
 # FILE=DIRECTORY, with =MODE where it is not 644; what install puts there, uninstall removes.
 folders = openssl-provider nginx-module libvirt-hook qemu-secret cli common/config
 installed = $(LIB)=$(libdir)
@@ -200,16 +204,21 @@ install-files: $(relinked)
 	@set -e; for i in $(installed); do \
 		file=$${i%%=*}; rest=$${i#*=}; dir=$${rest%%=*}; mode=644; \
 		case $$rest in *=*) mode=$${rest#*=};; esac; \
-		install -D -m $$mode "$$file" "$(DESTDIR)$$dir/$$(basename "$$file")"; \
-		echo "  $(DESTDIR)$$dir/$$(basename "$$file")"; done
+		target="$(DESTDIR)$$dir/$$(basename "$$file")"; \
+		install -D -m $$mode "$$file" "$$target"; \
+		case $$dir in $(docdir)|$(mandir)/*) $(localise) "$$file" > "$$target";; esac; \
+		echo "  $$target"; done
+	@install -d $(DESTDIR)$(confdir)
 	@mkdir -p $(DESTDIR)$(libdir)/ossl-modules # where libkyok looks for it: a KMIP client key in an HSM
 	@ln -sf $(modulesdir)/kyok.so $(DESTDIR)$(libdir)/ossl-modules/kyok.so
+# kyok's own folders go where they are empty; those that every system has stay, but not in a DESTDIR.
 uninstall:
 	@rm -f $(DESTDIR)$(libdir)/ossl-modules/kyok.so
 	@for i in $(installed); do file=$${i%%=*}; rest=$${i#*=}; \
 		rm -f "$(DESTDIR)$${rest%%=*}/$$(basename "$$file")"; done
-	@for dir in $(libdir)/ossl-modules $(libdir)/libvirt-hook $(libdir) $(docdir); do \
+	@for dir in $(libdir)/ossl-modules $(libdir)/libvirt-hook $(libdir) $(docdir) $(confdir) $(modulesdir); do \
 		rmdir "$(DESTDIR)$$dir" 2>/dev/null || true; done
+	@if [ -n "$(DESTDIR)" ]; then find "$(DESTDIR)" -depth -mindepth 1 -type d -empty -delete; fi
 
 # --- tests ---------------------------------------------------------------------------------------
 # Unit tests link the library's objects, so that private functions can be tested.
