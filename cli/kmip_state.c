@@ -2,6 +2,7 @@
 /* kyok kmip activate, revoke, destroy. */
 #include "cli/kmip.h"
 
+#include <ctype.h>
 #include <string.h>
 
 static enum kyok_status print_done(struct cli *cli, const char *state, const char *revocation)
@@ -16,6 +17,27 @@ static enum kyok_status print_done(struct cli *cli, const char *state, const cha
     if (revocation != NULL)
         fprintf(stderr, "note: %s\n", revocation);
     return KYOK_OK;
+}
+
+/* As the server has it now: a revoked key may be Deactivated or Compromised, whatever was asked
+ * for. "revoked" where it does not say. */
+static const char *state_now(struct kyok_kmip_client *client, struct kyok_bytes id, char room[40])
+{
+    KYOK_KMIP_AUTO_REPLY(reply);
+    static const struct kyok_kmip_expectation anything;
+    struct kyok_kmip_facts facts;
+    struct kyok_error err;
+
+    if (kyok_kmip_get_facts(client, id, &anything, kyok_kmip_client_deadline(client), &reply,
+                            &facts, &err) != KYOK_OK)
+        return "revoked";
+    const char *name = kyok_kmip_enum_name(KYOK_KMIP_TAG_STATE, facts.state);
+    if (name == NULL)
+        return "revoked";
+    snprintf(room, 40, "%s", name);
+    for (char *at = room; *at != '\0'; at++)
+        *at = (char)tolower((unsigned char)*at);
+    return room;
 }
 
 static enum kyok_status run_activate(struct cli *cli)
@@ -33,6 +55,7 @@ static enum kyok_status run_revoke(struct cli *cli)
     CLI_KMIP_AUTO_CLIENT struct kyok_kmip_client *client = NULL;
     struct kyok_bytes id = cli_kmip_identifier(cli);
     uint32_t reason;
+    char room[40];
 
     KYOK_TRY(cli_kmip_enum(cli, "--reason", KYOK_KMIP_TAG_REVOCATION_REASON_CODE, &reason));
     if (reason == 0)
@@ -40,7 +63,7 @@ static enum kyok_status run_revoke(struct cli *cli)
     KYOK_TRY(cli_kmip_client(cli, &client));
     KYOK_TRY(kyok_kmip_revoke(client, id, reason, cli_option(cli, "--message"),
                               kyok_kmip_client_deadline(client), &cli->error));
-    return print_done(cli, "revoked", cli_kmip_revocation_measured(client, id));
+    return print_done(cli, state_now(client, id, room), cli_kmip_revocation_measured(client, id));
 }
 
 static enum kyok_status run_destroy(struct cli *cli)
@@ -93,7 +116,10 @@ const struct cli_verb cli_kmip_state_verbs[] = {
      .summary = "Revoke an object in a KMIP server, and say what that means there",
      .description =
          "Revocation takes a key out of use; whether it also stops the server from handing it out "
-         "depends on the server. The command finds out with a Get, whose answer is wiped at once.",
+         "depends on the server. The command finds out with a Get, whose answer is wiped at once, "
+         "and "
+         "prints the state that the object has then: deactivated, or compromised (--reason "
+         "key-compromise, ca-compromise).",
      CLI_OPTIONS(revoke_options),
      .run = run_revoke},
     {.words = "kmip destroy",

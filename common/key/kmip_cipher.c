@@ -21,6 +21,31 @@ static enum kyok_status check_usage(const struct kyok_key *key, const struct kyo
                      "the key's usage mask does not allow %s", name);
 }
 
+static enum kyok_key_type type_for(enum kyok_cipher_scheme scheme)
+{
+    switch (scheme) {
+    case KYOK_CIPHER_AES_GCM:
+    case KYOK_CIPHER_AES_KW:
+    case KYOK_CIPHER_AES_KWP:
+        return KYOK_KEY_AES;
+    default:
+        return KYOK_KEY_RSA;
+    }
+}
+
+/* What a released key encrypts here are keys, so that the right to wrap them will do as well. */
+static uint32_t usage_of(const struct kyok_key *key, const struct kyok_kmip_found *found,
+                         bool encrypt)
+{
+    uint32_t usage = encrypt ? KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_ENCRYPT
+                             : KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_DECRYPT;
+
+    if (!is_released(key, found))
+        return usage;
+    return usage | (encrypt ? (uint32_t)KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_WRAP_KEY
+                            : (uint32_t)KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_UNWRAP_KEY);
+}
+
 /* Says what a server without Encrypt and Decrypt needs. */
 static enum kyok_status explain(const struct kyok_key *key, enum kyok_status status,
                                 struct kyok_error *err)
@@ -135,9 +160,10 @@ enum kyok_status kyok_kmip_key_decrypt(struct kyok_key *key,
 
     KYOK_TRY(check_gcm(request, err));
     KYOK_TRY(kyok_kmip_key_find(key, deadline, &found, err));
+    KYOK_TRY(kyok_kmip_key_is_for(key, found, type_for(request->scheme), err));
+    KYOK_TRY(check_usage(key, found, usage_of(key, found, false), "Decrypt", err));
     if (is_released(key, found))
         return kyok_kmip_released_decrypt(key, found, request, output, deadline, err);
-    KYOK_TRY(check_usage(key, found, KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_DECRYPT, "Decrypt", err));
     return decrypt_there(key, found, request, output, deadline, err);
 }
 
@@ -170,10 +196,11 @@ enum kyok_status kyok_kmip_key_encrypt(struct kyok_key *key, struct kyok_cipher_
     const struct kyok_kmip_found *found;
 
     KYOK_TRY(kyok_kmip_key_find(key, deadline, &found, err));
+    KYOK_TRY(kyok_kmip_key_is_for(key, found, type_for(request->scheme), err));
+    KYOK_TRY(check_usage(key, found, usage_of(key, found, true), "Encrypt", err));
     if (request->scheme == KYOK_CIPHER_AES_GCM)
         KYOK_TRY(kyok_kmip_new_iv(request, err));
     if (is_released(key, found))
         return kyok_kmip_released_encrypt(key, found, request, output, deadline, err);
-    KYOK_TRY(check_usage(key, found, KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_ENCRYPT, "Encrypt", err));
     return encrypt_there(key, found, request, output, deadline, err);
 }

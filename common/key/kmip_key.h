@@ -15,6 +15,7 @@ struct kyok_kmip_found {
     char name[256];
     enum kyok_kmip_object_type object_type;
     enum kyok_key_type type;
+    bool algorithm_told; /* else type says nothing */
     unsigned bits;
     uint32_t usage;
     bool usage_known;
@@ -24,6 +25,7 @@ struct kyok_kmip_found {
 struct kyok_kmip_key { /* kyok_key.own */
     struct kyok_kmip_client *client;
     _Atomic(struct kyok_kmip_found *) found; /* NULL: not contacted yet */
+    _Atomic int64_t looked_ns;               /* when its state was read last */
     _Atomic(EVP_PKEY *) verifier;            /* the public half, once it was needed */
     uint8_t rejection[32];                   /* behind implicit rejection (PKCS#1 v1.5) */
 };
@@ -42,6 +44,15 @@ enum kyok_status kyok_kmip_key_find(struct kyok_key *key, struct kyok_deadline d
 /* The same, asked again. */
 enum kyok_status kyok_kmip_key_look(struct kyok_key *key, struct kyok_deadline deadline,
                                     struct kyok_error *err);
+/* Before a released key is used: its state again, when what is known is older than a second. (A key
+ * that stays at its server is judged there at each use.) */
+#define KYOK_KMIP_STATE_NS INT64_C(1000000000)
+enum kyok_status kyok_kmip_key_recheck(struct kyok_key *key, const struct kyok_kmip_found *found,
+                                       struct kyok_deadline deadline, struct kyok_error *err);
+/* The algorithm that an operation needs is the key's, as far as the server tells it. */
+enum kyok_status kyok_kmip_key_is_for(const struct kyok_key *key,
+                                      const struct kyok_kmip_found *found,
+                                      enum kyok_key_type wanted, struct kyok_error *err);
 /* What facts say, as the key layer's info (appended to *info, which holds a public half or
  * nothing). */
 enum kyok_status kyok_kmip_key_describe(const struct kyok_custodian *custodian,

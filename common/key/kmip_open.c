@@ -95,6 +95,7 @@ enum kyok_status kyok_kmip_take_found(const struct kyok_kmip_facts *facts,
         found->name[0] = '\0'; /* only shown */
     found->object_type = facts->object_type;
     found->type = type_of(facts);
+    found->algorithm_told = facts->algorithm != 0;
     found->bits = facts->bits;
     found->usage = facts->usage;
     found->usage_known = facts->usage_known;
@@ -290,10 +291,13 @@ enum kyok_status kyok_kmip_key_look(struct kyok_key *key, struct kyok_deadline d
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer spki = {0};
     KYOK_AUTO_FREE struct kyok_kmip_found *fresh = calloc(1, sizeof *fresh);
 
+    int64_t began = kyok_now_ns();
+
     if (fresh == NULL)
         return kyok_fail(err, KYOK_SYSTEM, text_of(key), "no memory");
     KYOK_TRY(look(key, deadline, fresh, &spki, err));
     KYOK_TRY(fill_info(key, fresh, &spki, err));
+    atomic_store(&kyok_kmip_own(key)->looked_ns, began);
     publish(key, fresh);
     fresh = NULL;
     return KYOK_OK;
@@ -307,6 +311,37 @@ enum kyok_status kyok_kmip_key_find(struct kyok_key *key, struct kyok_deadline d
         return KYOK_OK;
     KYOK_TRY(kyok_kmip_key_look(key, deadline, err));
     *found = atomic_load(&kyok_kmip_own(key)->found);
+    return KYOK_OK;
+}
+
+enum kyok_status kyok_kmip_key_is_for(const struct kyok_key *key,
+                                      const struct kyok_kmip_found *found,
+                                      enum kyok_key_type wanted, struct kyok_error *err)
+{
+    if (!found->algorithm_told || found->type == wanted || found->type == KYOK_KEY_GENERIC)
+        return KYOK_OK;
+    kyok_fail(err, KYOK_INVALID, text_of(key), "the key is for %s, and this needs one for %s",
+              found->type == KYOK_KEY_UNKNOWN ? "an algorithm that kyok does not use"
+                                              : kyok_key_type_name(found->type),
+              kyok_key_type_name(wanted));
+    return kyok_remedy(err, "check the reference, and that this server may be trusted");
+}
+
+enum kyok_status kyok_kmip_key_recheck(struct kyok_key *key, const struct kyok_kmip_found *found,
+                                       struct kyok_deadline deadline, struct kyok_error *err)
+{
+    KYOK_KMIP_AUTO_REPLY(reply);
+    struct kyok_kmip_key *own = kyok_kmip_own(key);
+    struct kyok_kmip_expectation same = {.object_type = found->object_type, .bits = found->bits};
+    struct kyok_kmip_facts facts;
+    int64_t now = kyok_now_ns();
+
+    if (now - atomic_load(&own->looked_ns) < KYOK_KMIP_STATE_NS)
+        return KYOK_OK;
+    KYOK_TRY(kyok_kmip_get_facts(own->client, kyok_bytes_of_text(found->identifier), &same,
+                                 deadline, &reply, &facts, err));
+    KYOK_TRY(kyok_kmip_facts_usable(&facts, text_of(key), err));
+    atomic_store(&own->looked_ns, now);
     return KYOK_OK;
 }
 

@@ -98,6 +98,21 @@ static enum kyok_status run(struct kyok_key *key, struct operation *operation,
                                         : "the data is not what this key encrypted");
 }
 
+/* Exactly the length that the server told when the key was looked at; one that tells none must not
+ * bring an envelope down to a weaker key. */
+static enum kyok_status check_size(const struct kyok_key *key, const struct kyok_kmip_found *found,
+                                   size_t size, struct kyok_error *err)
+{
+    if (found->bits != 0 && size != found->bits / 8)
+        return kyok_fail(err, KYOK_FAULT, key->reference->text,
+                         "the server released %zu bytes of a key of %u bits", size, found->bits);
+    if (found->bits != 0 || size == 32)
+        return KYOK_OK;
+    kyok_fail(err, KYOK_UNSUPPORTED, key->reference->text,
+              "the server tells no length of the key, and released %zu bytes instead of 32", size);
+    return kyok_remedy(err, "give the key its Cryptographic Length, or use an AES-256 key");
+}
+
 static enum kyok_status fetch(struct kyok_key *key, const struct kyok_kmip_found *found,
                               struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
                               struct kyok_bytes *material, struct kyok_error *err)
@@ -105,17 +120,11 @@ static enum kyok_status fetch(struct kyok_key *key, const struct kyok_kmip_found
     struct kyok_kmip_expectation expected = {found->object_type,
                                              KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES, found->bits, 0};
 
+    KYOK_TRY(kyok_kmip_key_recheck(key, found, deadline, err));
     KYOK_TRY(kyok_kmip_get(kyok_kmip_own(key)->client, kyok_bytes_of_text(found->identifier),
                            KYOK_KMIP_KEY_FORMAT_TYPE_RAW, &expected, deadline, reply, err));
     *material = reply->item->payload.get.object.key.value.material;
-    /* A server that does not tell the length must not bring an envelope down to a weaker key. */
-    if (found->bits == 0 && material->size != 32) {
-        kyok_fail(err, KYOK_UNSUPPORTED, key->reference->text,
-                  "the server tells no length of the key, and released %zu bytes instead of 32",
-                  material->size);
-        return kyok_remedy(err, "give the key its Cryptographic Length, or use an AES-256 key");
-    }
-    return KYOK_OK;
+    return check_size(key, found, material->size, err);
 }
 
 enum kyok_status kyok_kmip_released_decrypt(struct kyok_key *key,
@@ -169,6 +178,7 @@ enum kyok_status kyok_kmip_key_value(struct kyok_key *key, struct kyok_secret **
         return kyok_remedy(err, "set release = yes in [kmip %s] if it may", key->custodian->name);
     }
     KYOK_TRY(kyok_kmip_key_find(key, deadline, &found, err));
+    KYOK_TRY(kyok_kmip_key_recheck(key, found, deadline, err));
     struct kyok_kmip_expectation expected = {.object_type = found->object_type};
     KYOK_TRY(kyok_kmip_get(kyok_kmip_own(key)->client, kyok_bytes_of_text(found->identifier), 0,
                            &expected, deadline, &reply, err));

@@ -95,24 +95,40 @@ static enum kyok_status check(const struct kyok_key *key, const struct kyok_kmip
 
 /* --- encoding --- */
 
-/* KMIP does not say how an ECDSA signature is encoded: most servers send DER, some r || s. */
-static enum kyok_status take_signature(const struct kyok_key *key,
-                                       const struct kyok_kmip_reply *reply,
-                                       const struct kyok_sign_request *request, uint8_t *signature,
-                                       size_t *size, struct kyok_error *err)
+#define ECDSA_MOST 160 /* bytes of a P-521 signature, and some */
+
+/* KMIP does not say how an ECDSA signature is encoded: most servers send DER, some r || s. The
+ * length says that it may be the latter, and only the verification that it is: r || s may look like
+ * DER. */
+static bool take_raw(const struct kyok_key *key, const struct kyok_sign_request *request,
+                     struct kyok_bytes digest, struct kyok_bytes sent, uint8_t *signature,
+                     size_t *size)
+{
+    EVP_PKEY *public_key = verifier_of(key);
+    uint8_t der[ECDSA_MOST];
+    size_t der_size = sizeof der;
+
+    if (request->scheme != KYOK_SIGN_ECDSA || sent.size != 2 * ((key->info.bits + 7) / 8) ||
+        public_key == NULL || !kyok_ecdsa_der_from_raw(sent, der, &der_size) || der_size > *size ||
+        !verify(public_key, request, digest, kyok_bytes(der, der_size), 0))
+        return false;
+    memcpy(signature, der, der_size);
+    *size = der_size;
+    return true;
+}
+
+static enum kyok_status take_as_it_is(const struct kyok_key *key,
+                                      const struct kyok_kmip_reply *reply,
+                                      const struct kyok_sign_request *request,
+                                      struct kyok_bytes digest, uint8_t *signature, size_t *size,
+                                      struct kyok_error *err)
 {
     struct kyok_bytes sent = reply->item->payload.sign.signature;
-    size_t raw = 2 * ((key->info.bits + 7) / 8);
-    bool is_der =
-        sent.size > 2 && sent.data[0] == 0x30 &&
-        (sent.data[1] == sent.size - 2 || (sent.data[1] == 0x81 && sent.data[2] == sent.size - 3));
 
-    if (request->scheme == KYOK_SIGN_ECDSA && !is_der && sent.size == raw &&
-        kyok_ecdsa_der_from_raw(sent, signature, size))
-        return KYOK_OK;
     if (sent.size > *size)
         return kyok_fail(err, KYOK_FAULT, reply->endpoint,
                          "Sign: the server's signature of %zu bytes is too long", sent.size);
+    KYOK_TRY(check(key, reply, request, digest, sent, err));
     memcpy(signature, sent.data, sent.size);
     *size = sent.size;
     return KYOK_OK;
@@ -146,12 +162,15 @@ enum kyok_status kyok_kmip_key_sign(struct kyok_key *key, const struct kyok_sign
     uint8_t room[EVP_MAX_MD_SIZE];
 
     KYOK_TRY(kyok_kmip_key_find(key, deadline, &found, err));
+    KYOK_TRY(kyok_kmip_key_is_for(
+        key, found, request->scheme == KYOK_SIGN_ECDSA ? KYOK_KEY_EC : KYOK_KEY_RSA, err));
     if (found->usage_known && (found->usage & KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_SIGN) == 0)
         return kyok_fail(err, KYOK_REFUSED, key->reference->text,
                          "the key's usage mask does not allow Sign");
     KYOK_TRY(digest_of(request, room, &asked.digest, err));
     KYOK_TRY(kyok_kmip_sign(kyok_kmip_own(key)->client, kyok_bytes_of_text(found->identifier),
                             &asked, deadline, &reply, err));
-    KYOK_TRY(take_signature(key, &reply, request, signature, size, err));
-    return check(key, &reply, request, asked.digest, kyok_bytes(signature, *size), err);
+    if (take_raw(key, request, asked.digest, reply.item->payload.sign.signature, signature, size))
+        return KYOK_OK;
+    return take_as_it_is(key, &reply, request, asked.digest, signature, size, err);
 }

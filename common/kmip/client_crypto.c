@@ -346,6 +346,35 @@ cipher_call(struct kyok_kmip_client *client, enum kyok_kmip_operation operation,
     return kyok_kmip_call(client, &item, deadline, reply, err);
 }
 
+#define KEY_WRAP 8 /* bytes that RFC 3394 and RFC 5649 add; the latter also pads to 8 */
+
+/* Whether from (what was sent) and to (what came back) fit, as encrypted and plain text. */
+static bool sizes_fit(enum kyok_cipher_scheme scheme, size_t plain, size_t encrypted)
+{
+    switch (scheme) {
+    case KYOK_CIPHER_AES_GCM:
+        return encrypted == plain;
+    case KYOK_CIPHER_AES_KW:
+        return encrypted == plain + KEY_WRAP;
+    case KYOK_CIPHER_AES_KWP:
+        return plain != 0 && encrypted == (plain + 7) / 8 * 8 + KEY_WRAP;
+    default: /* RSA: less than the modulus, which is the size of what is encrypted */
+        return plain < encrypted;
+    }
+}
+
+static enum kyok_status check_sizes(const struct kyok_kmip_reply *reply, const char *operation,
+                                    const struct kyok_cipher_request *request, bool encrypted,
+                                    struct kyok_error *err)
+{
+    size_t sent = request->input.size, came = reply->item->payload.cipher.data.size;
+
+    if (sizes_fit(request->scheme, encrypted ? sent : came, encrypted ? came : sent))
+        return KYOK_OK;
+    return kyok_fail(err, KYOK_FAULT, reply->endpoint, "%s: the server returned %zu bytes for %zu",
+                     operation, came, sent);
+}
+
 /* What was encrypted under another IV than the one that is kept could never be decrypted again. */
 static enum kyok_status check_iv(const struct kyok_cipher_request *request,
                                  const struct kyok_kmip_reply *reply, struct kyok_error *err)
@@ -367,12 +396,9 @@ enum kyok_status kyok_kmip_encrypt(struct kyok_kmip_client *client, struct kyok_
     KYOK_TRY(cipher_call(client, KYOK_KMIP_OPERATION_ENCRYPT, identifier, request, deadline, reply,
                          err));
     const struct kyok_kmip_cipher_response *answer = &reply->item->payload.cipher;
+    KYOK_TRY(check_sizes(reply, "Encrypt", request, true, err));
     if (request->scheme != KYOK_CIPHER_AES_GCM)
         return KYOK_OK;
-    if (answer->data.size != request->input.size)
-        return kyok_fail(err, KYOK_FAULT, reply->endpoint,
-                         "Encrypt: the server returned %zu bytes for %zu", answer->data.size,
-                         request->input.size);
     if (answer->tag.size != GCM_TAG)
         return kyok_fail(err, KYOK_FAULT, reply->endpoint,
                          "Encrypt: the server returned an authentication tag of %zu bytes",
@@ -387,10 +413,5 @@ enum kyok_status kyok_kmip_decrypt(struct kyok_kmip_client *client, struct kyok_
 {
     KYOK_TRY(cipher_call(client, KYOK_KMIP_OPERATION_DECRYPT, identifier, request, deadline, reply,
                          err));
-    const struct kyok_kmip_cipher_response *answer = &reply->item->payload.cipher;
-    if (request->scheme == KYOK_CIPHER_AES_GCM && answer->data.size != request->input.size)
-        return kyok_fail(err, KYOK_FAULT, reply->endpoint,
-                         "Decrypt: the server returned %zu bytes for %zu", answer->data.size,
-                         request->input.size);
-    return KYOK_OK;
+    return check_sizes(reply, "Decrypt", request, false, err);
 }

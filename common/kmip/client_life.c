@@ -315,6 +315,11 @@ static bool is_revoked(enum kyok_kmip_state state)
            is_destroyed(state);
 }
 
+static bool is_compromised(enum kyok_kmip_state state)
+{
+    return state == KYOK_KMIP_STATE_COMPROMISED || state == KYOK_KMIP_STATE_DESTROYED_COMPROMISED;
+}
+
 static bool has_reached(struct kyok_kmip_client *client, struct kyok_bytes identifier,
                         state_is_reached *reached)
 {
@@ -388,11 +393,14 @@ enum kyok_status kyok_kmip_revoke(struct kyok_kmip_client *client, struct kyok_b
 
     if (message != NULL)
         item.payload.revoke.reason.message = kyok_bytes_of_text(message);
-    /* 4.20: the date goes with a compromise; kyok knows no earlier one than the beginning. */
-    if (reason == KYOK_KMIP_REVOCATION_REASON_CODE_KEY_COMPROMISE ||
-        reason == KYOK_KMIP_REVOCATION_REASON_CODE_CA_COMPROMISE)
+    /* 4.20: the date goes with a compromise; kyok knows no earlier one than the beginning. A key
+     * that is merely deactivated is not yet what was asked for. */
+    bool compromise = reason == KYOK_KMIP_REVOCATION_REASON_CODE_KEY_COMPROMISE ||
+                      reason == KYOK_KMIP_REVOCATION_REASON_CODE_CA_COMPROMISE;
+    if (compromise)
         item.payload.revoke.compromise_occurrence_date = kyok_kmip_long(0);
-    return change_state(client, &item, identifier, is_revoked, deadline, err);
+    return change_state(client, &item, identifier, compromise ? is_compromised : is_revoked,
+                        deadline, err);
 }
 
 enum kyok_status kyok_kmip_destroy(struct kyok_kmip_client *client, struct kyok_bytes identifier,

@@ -13,6 +13,8 @@
 #include <stdatomic.h>
 
 #define KYOK_KMIP_IDLE_SECONDS 60 /* an idle connection is not used after that */
+/* Nor any after this: certificates end and are withdrawn, and only a handshake looks at them. */
+#define KYOK_KMIP_LIFE_SECONDS 300
 #define KYOK_KMIP_FIRST_RETRY_MS                                                                   \
     500 /* a lost endpoint is tried again, then less and less often                                \
          */
@@ -40,7 +42,7 @@ struct kyok_kmip_connection {
     struct kyok_tls_stream *stream;
     const struct kyok_tls *tls;        /* what it was opened with (the stream holds it) */
     struct kyok_kmip_connection *next; /* idle list */
-    int64_t idle_since_ns;
+    int64_t opened_ns, idle_since_ns;
     unsigned version;  /* spoken on this connection */
     uint64_t sequence; /* of requests: the batch id */
     bool reused;       /* has served an exchange before this lease */

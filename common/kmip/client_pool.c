@@ -42,6 +42,7 @@ enum kyok_status kyok_kmip_pool_open(struct kyok_kmip_endpoint *endpoint,
         return status;
     }
     made->endpoint = endpoint;
+    made->opened_ns = kyok_now_ns();
     made->slot = note_descriptor(endpoint->live, kyok_tls_stream_fd(made->stream));
     atomic_fetch_add(&endpoint->connections, 1);
     atomic_fetch_add(&endpoint->opened, 1);
@@ -103,13 +104,18 @@ static struct kyok_kmip_connection *pop(struct kyok_kmip_endpoint *endpoint)
     return connection;
 }
 
+static bool is_young(const struct kyok_kmip_connection *connection)
+{
+    return kyok_now_ns() - connection->opened_ns < (int64_t)KYOK_KMIP_LIFE_SECONDS * 1000000000;
+}
+
 struct kyok_kmip_connection *kyok_kmip_pool_take(struct kyok_kmip_endpoint *endpoint)
 {
     struct kyok_kmip_connection *connection;
 
     kyok_kmip_live_refresh(endpoint->live);
     while ((connection = pop(endpoint)) != NULL) {
-        if (kyok_tls_stream_is_quiet(connection->stream)) {
+        if (is_young(connection) && kyok_tls_stream_is_quiet(connection->stream)) {
             connection->reused = true;
             return connection;
         }

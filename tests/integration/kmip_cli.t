@@ -56,7 +56,12 @@ like "create" "$id" 'kyok-test$'
 is "locate" "$(quiet locate one --name smallest)" "$id"
 like "attributes" "$(quiet attributes one "$id")" 'State +Active'
 ok "get" kmip get one "$id" --out "$SANDBOX/smallest"
-ok "revoke" kmip revoke one "$id" --reason key-compromise
+like "revoke" "$(quiet revoke one "$id")" ': deactivated$'
+like "state" "$(quiet attributes one "$id")" 'State +Deactivated'
+kmip_tell one "deny alice Revoke" >/dev/null
+refused "deactivated is not yet compromised" 1 'refused Revoke' kmip revoke one "$id" --reason key-compromise
+kmip_tell one "allow alice Revoke" >/dev/null
+is "compromised, in JSON" "$(quiet revoke one "$id" --reason key-compromise --json | field '$v->{state}')" compromised
 like "state" "$(quiet attributes one "$id")" 'State +Compromised'
 ok "destroy" kmip destroy one "$id" --yes
 refused "register: not offered" 1 'not offered|OperationNotSupported' kmip register one "$SANDBOX/kek" --type symmetric-key

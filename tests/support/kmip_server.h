@@ -16,8 +16,9 @@
  *   certificate NAME                DIR/NAME.crt and .key, for new connections
  *   tls 1.1|1.2|1.3                 the highest version, for new connections
  *   hold-handshake on|off           accept TCP, never answer TLS
- *   key ID rsa-2048|ec-p256|ec-p384|aes-256 [OWNER]
+ *   key ID rsa-2048|ec-p256|ec-p384|aes-128|aes-256 [OWNER]
  *                                   an active key; a pair's public half is ID-pub; owner "*": anyone
+ *   nonce ID NUMBER                 a P-256 key signs with this nonce and as r || s: foreseeable; 0: no more
  *   state ID STATE                  pre-active, active, deactivated, compromised
  *   attribute ID sensitive|extractable yes|no
  *   link ID on|off                  whether a private key names its public half
@@ -37,7 +38,10 @@
  *       items          two items for one            no-payload    success without one
  *       identifier     another object's             object-type   another type
  *       length         another key length           algorithm     another algorithm
- *       material       key bytes too few            tag-size      a tag of 12 bytes (Encrypt)
+ *       usage N        another usage mask           state N       another state (Get Attributes)
+ *       material       one byte too few             tag-size      a tag of 12 bytes (Encrypt)
+ *       no-length      does not tell the length     empty         no bytes (Get, Sign)
+ *       raw            r || s for DER (Sign)        changed       another signature
  *       trailing       bytes after the answer       error N       result reason N
  *       other-iv       the IV is the server's own (Encrypt)
  *   fault none                      forget all faults
@@ -71,6 +75,7 @@ struct server_object {
     enum kyok_kmip_state state;
     enum kyok_kmip_boolean sensitive, extractable;
     bool show_link;
+    unsigned long nonce;    /* of signatures; 0: random */
     EVP_PKEY *pair;         /* public and private keys */
     struct kyok_buffer raw; /* symmetric keys, secret data, opaque objects, certificates */
     char custom_name[SERVER_CUSTOM][SERVER_TEXT], custom_value[SERVER_CUSTOM][SERVER_TEXT];
@@ -144,6 +149,10 @@ struct kyok_bytes server_private_der(const struct server_object *object,
                                      struct kyok_kmip_arena *arena);
 bool server_sign(const struct server_object *object, const struct kyok_kmip_sign_request *request,
                  struct kyok_kmip_arena *arena, struct kyok_bytes *signature);
+/* Key derivation by hashing a secret. */
+bool server_derive(const struct server_object *base,
+                   const struct kyok_kmip_derive_key_request *request,
+                   struct server_object *derived);
 bool server_encrypt(const struct server_object *object,
                     const struct kyok_kmip_cipher_request *request, struct kyok_kmip_arena *arena,
                     struct kyok_kmip_cipher_response *response);

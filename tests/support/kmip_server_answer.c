@@ -152,6 +152,27 @@ static void create_key_pair(struct work *work)
     work->answer->payload.create_key_pair.public_key = id_of(public_key);
 }
 
+static void derive_key(struct work *work)
+{
+    const struct kyok_kmip_derive_key_request *request = &work->item->payload.derive_key;
+    struct server_object *base = active_for(work, request->unique_identifiers.items[0]);
+
+    if (base == NULL)
+        return;
+    struct server_object *object = server_add(work->server, "", work->client);
+    if (object == NULL) {
+        refuse(work, KYOK_KMIP_RESULT_REASON_GENERAL_FAILURE, "full");
+        return;
+    }
+    object->type = request->object_type;
+    set_attributes(object, &request->attributes);
+    if (!server_derive(base, request, object)) {
+        refuse(work, KYOK_KMIP_RESULT_REASON_INVALID_FIELD, "cannot derive that");
+        return;
+    }
+    work->answer->payload.identifier.unique_identifier = id_of(object);
+}
+
 static struct kyok_bytes content_of(const struct kyok_kmip_object *object)
 {
     return object->value.size != 0 ? object->value : object->key.value.material;
@@ -406,6 +427,7 @@ static const struct {
     {KYOK_KMIP_OPERATION_QUERY, "Query", false, query},
     {KYOK_KMIP_OPERATION_CREATE_KEY_PAIR, "CreateKeyPair", false, create_key_pair},
     {KYOK_KMIP_OPERATION_REGISTER, "Register", false, register_object},
+    {KYOK_KMIP_OPERATION_DERIVE_KEY, "DeriveKey", false, derive_key},
     {KYOK_KMIP_OPERATION_SIGN, "Sign", false, sign},
     {KYOK_KMIP_OPERATION_ENCRYPT, "Encrypt", false, cipher},
     {KYOK_KMIP_OPERATION_DECRYPT, "Decrypt", false, cipher},

@@ -108,7 +108,7 @@ static const char *key(struct server *server, char **words, size_t count)
         return "key ID TYPE [OWNER]";
     if (strncmp(words[2], "rsa-", 4) == 0 || strncmp(words[2], "ec-", 3) == 0)
         return new_pair(server, words[1], words[2], owner) ? NULL : "no such key pair";
-    if (strcmp(words[2], "aes-256") != 0)
+    if (strcmp(words[2], "aes-256") != 0 && strcmp(words[2], "aes-128") != 0)
         return "no such type";
     struct server_object *object = new_object(server, words[1], owner,
                                               KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_ENCRYPT |
@@ -117,7 +117,7 @@ static const char *key(struct server *server, char **words, size_t count)
         return "full";
     object->type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY;
     object->algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES;
-    return server_make_secret(object, 256) ? NULL : "no random bytes";
+    return server_make_secret(object, (unsigned)atoi(words[2] + 4)) ? NULL : "no random bytes";
 }
 
 static const char *load(struct server *server, char **words, size_t count)
@@ -146,6 +146,17 @@ static const char *state(struct server *server, char **words, size_t count)
             return NULL;
         }
     return "state ID STATE";
+}
+
+static const char *nonce(struct server *server, char **words, size_t count)
+{
+    struct server_object *object =
+        count == 3 ? server_find(server, kyok_bytes_of_text(words[1])) : NULL;
+
+    if (object == NULL)
+        return "nonce ID NUMBER";
+    object->nonce = strtoul(words[2], NULL, 0);
+    return NULL;
 }
 
 static const char *attribute(struct server *server, char **words, size_t count)
@@ -273,6 +284,7 @@ static const struct {
     {"hold-handshake", hold_handshake, false},
     {"key", key, false},
     {"load", load, false},
+    {"nonce", nonce, false},
     {"state", state, false},
     {"attribute", attribute, false},
     {"link", link_command, false},

@@ -145,6 +145,43 @@ static bool sign_digest(EVP_PKEY *pair, const struct kyok_kmip_cryptographic_par
     return done;
 }
 
+static BIGNUM *private_number(EVP_PKEY *pair)
+{
+    BIGNUM *number = NULL;
+
+    EVP_PKEY_get_bn_param(pair, OSSL_PKEY_PARAM_PRIV_KEY, &number);
+    return number;
+}
+
+/* ECDSA as in the book (FIPS 186-5, 6.4.1), with a nonce that is no secret. */
+static bool sign_with_nonce(const struct server_object *object, struct kyok_bytes digest,
+                            unsigned char raw[64])
+{
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+    const BIGNUM *order = EC_GROUP_get0_order(group);
+    EC_POINT *point = EC_POINT_new(group);
+    BN_CTX *context = BN_CTX_new();
+    BIGNUM *secret = private_number(object->pair), *k = BN_new(), *r = BN_new(), *s = BN_new(),
+           *z = BN_bin2bn(digest.data, (int)digest.size, NULL);
+
+    bool done =
+        BN_set_word(k, object->nonce) && EC_POINT_mul(group, point, k, NULL, NULL, context) &&
+        EC_POINT_get_affine_coordinates(group, point, r, NULL, context) &&
+        BN_nnmod(r, r, order, context) && BN_mod_mul(s, r, secret, order, context) &&
+        BN_mod_add(s, s, z, order, context) && BN_mod_inverse(k, k, order, context) != NULL &&
+        BN_mod_mul(s, s, k, order, context) && BN_bn2binpad(r, raw, 32) == 32 &&
+        BN_bn2binpad(s, raw + 32, 32) == 32;
+    BN_free(secret);
+    BN_free(k);
+    BN_free(r);
+    BN_free(s);
+    BN_free(z);
+    BN_CTX_free(context);
+    EC_POINT_free(point);
+    EC_GROUP_free(group);
+    return done;
+}
+
 bool server_sign(const struct server_object *object, const struct kyok_kmip_sign_request *request,
                  struct kyok_kmip_arena *arena, struct kyok_bytes *signature)
 {
@@ -162,11 +199,32 @@ bool server_sign(const struct server_object *object, const struct kyok_kmip_sign
             return false;
         digest = kyok_bytes(hash, hash_size);
     }
+    if (object->nonce != 0) {
+        *signature = kyok_bytes(kyok_kmip_arena_take(arena, 64, 1), 64);
+        return sign_with_nonce(object, digest, (unsigned char *)signature->data);
+    }
     size_t size = (size_t)EVP_PKEY_get_size(object->pair);
     unsigned char *room = kyok_kmip_arena_take(arena, size, 1);
     bool done = sign_digest(object->pair, parameters, digest, room, &size);
     *signature = kyok_bytes(room, size);
     return done;
+}
+
+bool server_derive(const struct server_object *base,
+                   const struct kyok_kmip_derive_key_request *request,
+                   struct server_object *derived)
+{
+    const struct kyok_kmip_cryptographic_parameters *parameters = request->parameters.parameters;
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+
+    if (request->method != KYOK_KMIP_DERIVATION_METHOD_HASH || parameters == NULL ||
+        digest_of(parameters->hashing_algorithm) == NULL ||
+        EVP_Digest(base->raw.data, base->raw.size, hash, &size,
+                   digest_of(parameters->hashing_algorithm), NULL) != 1 ||
+        derived->bits == 0 || derived->bits > 8 * size)
+        return false;
+    return kyok_buffer_append(&derived->raw, hash, derived->bits / 8);
 }
 
 /* --- encryption ------------------------------------------------------------------------------ */

@@ -2,6 +2,7 @@
 /* The scripted KMIP server's faults: what becomes of an answer before, and after, it is bytes. */
 #include "tests/support/kmip_server.h"
 
+#include <openssl/ec.h>
 #include <string.h>
 
 struct server_fault server_take_fault(struct server *server, enum kyok_kmip_operation operation)
@@ -71,8 +72,92 @@ static void spoil_get(const struct server_fault *fault, struct kyok_kmip_respons
         get->object.key.length = kyok_kmip_integer(128);
     if (is(fault, "algorithm"))
         get->object.key.algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_DES3;
+    if (is(fault, "no-length"))
+        get->object.key.length.set = false;
+    if (is(fault, "empty"))
+        get->object.key.value.material = kyok_bytes("", 0), get->object.key.length.set = false;
     if (is(fault, "material") && get->object.key.value.material.size > 1)
         get->object.key.value.material.size--;
+}
+
+static void spoil_attribute(const struct server_fault *fault, struct kyok_kmip_attribute *attribute)
+{
+    enum kyok_kmip_attribute_id id = attribute->name.id;
+
+    if (id == KYOK_KMIP_ATTRIBUTE_OBJECT_TYPE && is(fault, "object-type"))
+        attribute->value.enumeration = KYOK_KMIP_OBJECT_TYPE_CERTIFICATE;
+    if (id == KYOK_KMIP_ATTRIBUTE_CRYPTOGRAPHIC_LENGTH && is(fault, "length"))
+        attribute->value.integer = 128;
+    if (id == KYOK_KMIP_ATTRIBUTE_CRYPTOGRAPHIC_ALGORITHM && is(fault, "algorithm"))
+        attribute->value.enumeration = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_DES3;
+    if (id == KYOK_KMIP_ATTRIBUTE_CRYPTOGRAPHIC_USAGE_MASK && is(fault, "usage"))
+        attribute->value.integer = (int32_t)fault->number;
+    if (id == KYOK_KMIP_ATTRIBUTE_STATE && is(fault, "state"))
+        attribute->value.enumeration = (uint32_t)fault->number;
+}
+
+static void spoil_attributes(const struct server_fault *fault, struct kyok_kmip_arena *arena,
+                             struct kyok_kmip_response_item *item)
+{
+    kyok_kmip_attributes *list = &item->payload.get_attributes.attributes;
+    struct kyok_kmip_attribute *copy;
+    size_t count = 0;
+
+    if (item->operation != KYOK_KMIP_OPERATION_GET_ATTRIBUTES || !item->has_payload)
+        return;
+    copy = kyok_kmip_arena_take(arena, list->count + 1, sizeof *copy);
+    for (size_t i = 0; i < list->count; i++) {
+        if (is(fault, "no-length") &&
+            list->items[i].name.id == KYOK_KMIP_ATTRIBUTE_CRYPTOGRAPHIC_LENGTH)
+            continue;
+        copy[count] = list->items[i];
+        spoil_attribute(fault, &copy[count++]);
+    }
+    list->items = copy;
+    list->count = count;
+}
+
+/* r || s, each as long as the key. */
+static struct kyok_bytes raw_signature(struct kyok_kmip_arena *arena, struct kyok_bytes der)
+{
+    const unsigned char *at = der.data;
+    ECDSA_SIG *parts = d2i_ECDSA_SIG(NULL, &at, (long)der.size);
+    int half = der.size > 80 ? 48 : 32;
+    unsigned char *raw = kyok_kmip_arena_take(arena, 96, 1);
+
+    BN_bn2binpad(ECDSA_SIG_get0_r(parts), raw, half);
+    BN_bn2binpad(ECDSA_SIG_get0_s(parts), raw + half, half);
+    ECDSA_SIG_free(parts);
+    return kyok_bytes(raw, (size_t)half * 2);
+}
+
+static struct kyok_bytes changed(struct kyok_kmip_arena *arena, struct kyok_bytes bytes)
+{
+    uint8_t *copy = kyok_kmip_arena_take(arena, bytes.size, 1);
+
+    memcpy(copy, bytes.data, bytes.size);
+    copy[bytes.size - 1] ^= 1;
+    return kyok_bytes(copy, bytes.size);
+}
+
+static void spoil_crypto(const struct server_fault *fault, struct kyok_kmip_arena *arena,
+                         struct kyok_kmip_response_item *item)
+{
+    if (item->operation == KYOK_KMIP_OPERATION_SIGN && item->has_payload) {
+        struct kyok_bytes *signature = &item->payload.sign.signature;
+        if (is(fault, "raw"))
+            *signature = raw_signature(arena, *signature);
+        if (is(fault, "changed"))
+            *signature = changed(arena, *signature);
+        if (is(fault, "empty"))
+            *signature = kyok_bytes("", 0);
+        if (is(fault, "material"))
+            signature->size--;
+    }
+    if ((item->operation == KYOK_KMIP_OPERATION_ENCRYPT ||
+         item->operation == KYOK_KMIP_OPERATION_DECRYPT) &&
+        is(fault, "material") && item->payload.cipher.data.size > 0)
+        item->payload.cipher.data.size--;
 }
 
 static void big_answer(struct kyok_kmip_arena *arena, struct kyok_kmip_response_item *item)
@@ -115,6 +200,8 @@ void server_spoil_answer(const struct server_fault *fault, struct kyok_kmip_aren
     if (is(fault, "other-iv") && items[0].operation == KYOK_KMIP_OPERATION_ENCRYPT)
         items[0].payload.cipher.iv_counter_nonce = kyok_bytes_of_text("not that one");
     spoil_get(fault, &items[0]);
+    spoil_attributes(fault, arena, &items[0]);
+    spoil_crypto(fault, arena, &items[0]);
 }
 
 /* --- its bytes ------------------------------------------------------------------------------- */

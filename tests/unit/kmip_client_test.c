@@ -573,6 +573,65 @@ static void doubtful_create(void **state)
     group_close(&group);
 }
 
+static void doubtful_derivation(void **state)
+{
+    struct group group;
+    struct kyok_error err;
+    struct kyok_kmip_created created;
+    static const struct kyok_kmip_cryptographic_parameters parameters = {
+        .hashing_algorithm = KYOK_KMIP_HASHING_ALGORITHM_SHA_256};
+    struct kyok_bytes base = kyok_bytes_of_text("k");
+    struct kyok_kmip_derivation derivation = {.bases = &base,
+                                              .base_count = 1,
+                                              .method = KYOK_KMIP_DERIVATION_METHOD_HASH,
+                                              .parameters = {.parameters = &parameters}};
+    struct kyok_kmip_creation creation = {.object_type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY,
+                                          .algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES,
+                                          .bits = 256,
+                                          .usage = 0x0c,
+                                          .name = "derived-once",
+                                          .derivation = &derivation};
+    (void)state;
+    group_open(&group, "derivation", "alice", 1000, &one, NULL);
+    tell(&one, "reset-stats");
+    tell(&one, "fault DeriveKey 1 close-after");
+    assert_int_equal(kyok_kmip_create(group.client, &creation,
+                                      kyok_kmip_client_deadline(group.client), &created, &err),
+                     KYOK_OK);
+    assert_true(created.found);
+    assert_int_equal(stat_of(&one, "DeriveKey"), 1);
+    expect_get(&group, created.identifier);
+    base = kyok_bytes_of_text("no-such-key");
+    creation.name = NULL;
+    assert_int_equal(kyok_kmip_create(group.client, &creation,
+                                      kyok_kmip_client_deadline(group.client), &created, &err),
+                     KYOK_NOT_FOUND);
+    assert_non_null(strstr(err.what, "Derive"));
+    group_close(&group);
+}
+
+/* A busy connection ends after its time all the same, so that a certificate that ended is noticed.
+ */
+static void connections_end(void **state)
+{
+    struct group group;
+    struct kyok_error err;
+    struct kyok_kmip_live *live;
+    (void)state;
+    group_open(&group, "life", "alice", 5000, &one, NULL);
+    expect_get(&group, "k");
+    assert_int_equal(kyok_kmip_client_live(group.client, &live, &err), KYOK_OK);
+    struct kyok_kmip_connection *connection = kyok_kmip_pool_take(&live->endpoints[0]);
+    assert_non_null(connection);
+    connection->opened_ns -= (int64_t)KYOK_KMIP_LIFE_SECONDS * 1000000000;
+    kyok_kmip_pool_give(connection);
+    tell(&one, "reset-stats");
+    expect_get(&group, "k");
+    expect_get(&group, "k");
+    assert_int_equal(stat_of(&one, "accepted"), 1);
+    group_close(&group);
+}
+
 static void doubtful_states(void **state)
 {
     struct group group;
@@ -770,6 +829,8 @@ int main(void)
         cmocka_unit_test(failover_from_silence),
         cmocka_unit_test(writes_in_order),
         cmocka_unit_test(doubtful_create),
+        cmocka_unit_test(doubtful_derivation),
+        cmocka_unit_test(connections_end),
         cmocka_unit_test(doubtful_states),
         cmocka_unit_test(nine_operations),
         cmocka_unit_test(paging),
