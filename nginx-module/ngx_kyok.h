@@ -47,7 +47,7 @@ void ngx_kyok_fiber_resume(ngx_kyok_fiber_t *fiber);
 void ngx_kyok_fiber_yield(ngx_kyok_fiber_t *fiber);
 
 
-/* ngx_kyok_host.c: connections whose handlers run in fibers */
+/* ngx_kyok_host.c, _run.c, _suspend.c: handlers that run in fibers */
 
 typedef struct ngx_kyok_host_s  ngx_kyok_host_t;
 
@@ -57,8 +57,10 @@ ngx_kyok_host_t *ngx_kyok_host_create(ngx_connection_t *c);
 void ngx_kyok_host_accept(ngx_kyok_host_t *host,
     ngx_connection_handler_pt handler, ngx_uint_t http);
 void ngx_kyok_host_connect(ngx_kyok_host_t *host);
-ngx_uint_t ngx_kyok_hosted(ngx_connection_t *c);
-/* within SSL_do_handshake(), once the ServerHello is written */
+/* NULL: it has none */
+ngx_kyok_host_t *ngx_kyok_host_of(ngx_connection_t *c);
+/* within SSL_do_handshake(), before it reads, and with the ServerHello written */
+void ngx_kyok_host_handshake(ngx_connection_t *c);
 void ngx_kyok_host_server_hello(ngx_connection_t *c);
 extern const struct kyok_wait_hook  ngx_kyok_wait_hook;
 /* resumes some of what has completed */
@@ -98,10 +100,14 @@ typedef struct {
     EVP_PKEY            *pkey;
     X509                *x509;
     ngx_str_t            uri;
+    /* hash of its custodian's name */
+    ngx_uint_t           custodian;
+    ngx_uint_t           turn;
     /* written by the thread that tries it, state last */
     struct kyok_error    error;
     volatile ngx_uint_t  state;
-    unsigned             told:1;
+    ngx_uint_t           begun;
+    ngx_uint_t           told;
 } ngx_kyok_key_t;
 
 
@@ -119,6 +125,13 @@ ngx_int_t ngx_kyok_keys_check(ngx_cycle_t *cycle);
 /* every certificate of the configuration, with its key */
 ngx_int_t ngx_kyok_keys_visit(ngx_cycle_t *cycle,
     ngx_kyok_certificate_pt visit, void *data);
+/* an array of ngx_kyok_key_t: those that are at custodians */
+ngx_int_t ngx_kyok_keys_collect(ngx_cycle_t *cycle, ngx_array_t *keys);
+
+
+/* ngx_kyok_selftest.c */
+
+ngx_int_t ngx_kyok_keys_gates(ngx_log_t *log);
 void ngx_kyok_keys_test(ngx_cycle_t *cycle);
 void ngx_kyok_keys_tested(ngx_log_t *log);
 void ngx_kyok_keys_count(ngx_kyok_key_counts_t *counts);
@@ -159,6 +172,8 @@ typedef struct {
     u_char                 member[NGX_KYOK_NAME];
     ngx_atomic_t           counters[NGX_KYOK_MEMBER_COUNTERS];
     ngx_atomic_t           latency[KYOK_WORK_BUCKETS];
+    /* all of them together, ns */
+    ngx_atomic_t           took;
 } ngx_kyok_member_t;
 
 
@@ -193,7 +208,7 @@ void ngx_kyok_stats_exit(void);
 /* the handshake of an accepted connection is over; NULL: it failed */
 void ngx_kyok_stats_handshake(ngx_ssl_conn_t *ssl_conn);
 void ngx_kyok_stats_publish(void);
-/* NULL: no http block */
+/* in a worker; NULL: no http block */
 ngx_kyok_stats_t *ngx_kyok_stats_get(void);
 /* gauges of all living workers */
 void ngx_kyok_stats_sum(ngx_kyok_worker_t *sum);

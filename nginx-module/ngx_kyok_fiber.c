@@ -26,7 +26,8 @@
 #endif
 
 
-#define NGX_KYOK_STACK_SIZE   (256 * 1024)
+/* Address space: nginx's own handlers touch some 16 KiB of it. */
+#define NGX_KYOK_STACK_SIZE   (1024 * 1024)
 #define NGX_KYOK_FIBERS_KEPT  512
 
 

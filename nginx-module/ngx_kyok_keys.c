@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * The keys of a configuration: found in the SSL contexts that nginx makes of
- * it, checked before it is accepted, and tried by each worker.
+ * it, and checked before it is accepted.
  */
 
 
@@ -13,12 +13,6 @@
 #include <openssl/provider.h>
 
 
-/* Tried at a time: a custodian that has just come up is not to be flooded. */
-#define NGX_KYOK_TESTS_AT_ONCE  4
-/* A test that takes longer is reported. */
-#define NGX_KYOK_TEST_PATIENCE  15000
-
-
 typedef struct {
     ngx_queue_t      queue;
     SSL_CTX         *ctx;
@@ -26,47 +20,20 @@ typedef struct {
 } ngx_kyok_ssl_ctx_t;
 
 
-typedef struct {
-    ngx_kyok_key_t  *key;
-} ngx_kyok_test_t;
-
-
 static void ngx_kyok_ctx_new(void *parent, void *ptr, CRYPTO_EX_DATA *ad,
     int index, long argl, void *argp);
 static void ngx_kyok_ctx_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad,
     int index, long argl, void *argp);
-static ngx_int_t ngx_kyok_keys_add(ngx_cycle_t *cycle, ngx_array_t *keys,
-    X509 *x509, EVP_PKEY *pkey);
+static ngx_int_t ngx_kyok_keys_add(ngx_cycle_t *cycle, X509 *x509,
+    EVP_PKEY *pkey, void *data);
 static ngx_uint_t ngx_kyok_key_is_ours(EVP_PKEY *pkey);
 static ngx_int_t ngx_kyok_ctxs_check(ngx_cycle_t *cycle);
 static ngx_int_t ngx_kyok_key_check(ngx_cycle_t *cycle, ngx_kyok_key_t *key);
-static void ngx_kyok_keys_test_more(void);
-static enum kyok_status ngx_kyok_key_test(void *body, struct kyok_error *err);
-static enum kyok_status ngx_kyok_key_sign(ngx_kyok_key_t *key,
-    struct kyok_error *err);
-static void ngx_kyok_key_fail(struct kyok_error *err, ngx_kyok_key_t *key);
-static void ngx_kyok_test_patience_handler(ngx_event_t *ev);
 
 
-static const struct kyok_job_type  ngx_kyok_test_type = {
-    "self-test",
-    sizeof(ngx_kyok_test_t),
-    ngx_kyok_key_test,
-    NULL
-};
-
-
-static int                ngx_kyok_ctx_index = -1;
-static ngx_queue_t        ngx_kyok_ctxs;
-static ngx_cycle_t       *ngx_kyok_cycle;
-
-static ngx_array_t        ngx_kyok_keys;
-static ngx_uint_t         ngx_kyok_tests_begun;
-static ngx_uint_t         ngx_kyok_tests_running;
-static struct kyok_lane  *ngx_kyok_test_lane;
-static int                ngx_kyok_test_notice;
-static ngx_event_t        ngx_kyok_test_patience;
-static ngx_connection_t   ngx_kyok_test_dummy;
+static int           ngx_kyok_ctx_index = -1;
+static ngx_queue_t   ngx_kyok_ctxs;
+static ngx_cycle_t  *ngx_kyok_cycle;
 
 
 /*
@@ -181,19 +148,27 @@ ngx_kyok_keys_visit(ngx_cycle_t *cycle, ngx_kyok_certificate_pt visit,
 }
 
 
-static ngx_int_t
-ngx_kyok_keys_collect(ngx_cycle_t *cycle, X509 *x509, EVP_PKEY *pkey,
-    void *data)
+/* Each key once, however many contexts have it. */
+
+ngx_int_t
+ngx_kyok_keys_collect(ngx_cycle_t *cycle, ngx_array_t *keys)
 {
-    return ngx_kyok_keys_add(cycle, data, x509, pkey);
+    if (ngx_array_init(keys, cycle->pool, 8, sizeof(ngx_kyok_key_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_kyok_keys_visit(cycle, ngx_kyok_keys_add, keys);
 }
 
 
 static ngx_int_t
-ngx_kyok_keys_add(ngx_cycle_t *cycle, ngx_array_t *keys, X509 *x509,
-    EVP_PKEY *pkey)
+ngx_kyok_keys_add(ngx_cycle_t *cycle, X509 *x509, EVP_PKEY *pkey, void *data)
 {
-    char             uri[1024];
+    ngx_array_t *keys = data;
+
+    char             uri[1024], custodian[NGX_KYOK_NAME];
     ngx_uint_t       i;
     ngx_kyok_key_t  *key;
 
@@ -202,16 +177,17 @@ ngx_kyok_keys_add(ngx_cycle_t *cycle, ngx_array_t *keys, X509 *x509,
     }
 
     uri[0] = '\0';
+    custodian[0] = '\0';
     (void) EVP_PKEY_get_utf8_string_param(pkey, "pkcs11_uri", uri,
                                           sizeof(uri), NULL);
+    (void) EVP_PKEY_get_utf8_string_param(pkey, "kyok_custodian", custodian,
+                                          sizeof(custodian), NULL);
     ERR_clear_error();
 
     key = keys->elts;
 
     for (i = 0; i < keys->nelts; i++) {
-        if (EVP_PKEY_get0_provider(key[i].pkey) && uri[0]
-            && ngx_strcmp(key[i].uri.data, uri) == 0)
-        {
+        if (uri[0] && ngx_strcmp(key[i].uri.data, uri) == 0) {
             return NGX_OK;
         }
     }
@@ -225,6 +201,8 @@ ngx_kyok_keys_add(ngx_cycle_t *cycle, ngx_array_t *keys, X509 *x509,
 
     key->pkey = pkey;
     key->x509 = x509;
+    key->custodian = ngx_crc32_short((u_char *) custodian,
+                                     ngx_strlen(custodian));
     key->uri.len = ngx_strlen(uri);
     key->uri.data = ngx_pnalloc(cycle->pool, key->uri.len + 1);
 
@@ -280,9 +258,7 @@ ngx_kyok_keys_check(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    if (ngx_array_init(&keys, cycle->pool, 8, sizeof(ngx_kyok_key_t))
-        != NGX_OK
-        || ngx_kyok_keys_visit(cycle, ngx_kyok_keys_collect, &keys) != NGX_OK
+    if (ngx_kyok_keys_collect(cycle, &keys) != NGX_OK
         || ngx_kyok_ctxs_check(cycle) != NGX_OK)
     {
         return NGX_ERROR;
@@ -364,246 +340,4 @@ ngx_kyok_key_check(ngx_cycle_t *cycle, ngx_kyok_key_t *key)
                   &key->uri, name ? name : "");
 
     return NGX_ERROR;
-}
-
-
-/* In each worker, in the background, on executor threads. */
-
-void
-ngx_kyok_keys_test(ngx_cycle_t *cycle)
-{
-    struct kyok_error  ignored;
-
-    if (ngx_array_init(&ngx_kyok_keys, cycle->pool, 8, sizeof(ngx_kyok_key_t))
-        != NGX_OK
-        || ngx_kyok_keys_visit(cycle, ngx_kyok_keys_collect, &ngx_kyok_keys)
-           != NGX_OK
-        || ngx_kyok_keys.nelts == 0)
-    {
-        return;
-    }
-
-    ngx_kyok_test_notice = kyok_work_fd(&ignored);
-    ngx_kyok_test_lane = kyok_lane_new("self-test");
-
-    if (ngx_kyok_test_lane == NULL || ngx_kyok_test_notice == -1) {
-        ngx_log_error(NGX_LOG_ALERT, cycle->log, 0,
-                      "kyok: keys are not tested, no executor can be had");
-        return;
-    }
-
-    ngx_kyok_test_dummy.fd = (ngx_socket_t) -1;
-    ngx_kyok_test_patience.data = &ngx_kyok_test_dummy;
-    ngx_kyok_test_patience.log = cycle->log;
-    ngx_kyok_test_patience.handler = ngx_kyok_test_patience_handler;
-    ngx_kyok_test_patience.cancelable = 1;
-
-    ngx_add_timer(&ngx_kyok_test_patience, NGX_KYOK_TEST_PATIENCE);
-
-    ngx_kyok_keys_test_more();
-}
-
-
-static void
-ngx_kyok_keys_test_more(void)
-{
-    struct kyok_job    *job;
-    ngx_kyok_key_t     *key;
-    ngx_kyok_test_t    *test;
-    struct kyok_error   err;
-
-    key = ngx_kyok_keys.elts;
-
-    while (ngx_kyok_tests_begun < ngx_kyok_keys.nelts
-           && ngx_kyok_tests_running < NGX_KYOK_TESTS_AT_ONCE)
-    {
-        job = kyok_job_new(&ngx_kyok_test_type);
-        if (job == NULL) {
-            return;
-        }
-
-        test = kyok_job_body(job);
-        test->key = &key[ngx_kyok_tests_begun];
-
-        if (kyok_job_start(job, ngx_kyok_test_lane, &err) != KYOK_OK) {
-            return;
-        }
-
-        ngx_kyok_tests_begun++;
-        ngx_kyok_tests_running++;
-    }
-}
-
-
-/* On an executor thread, where the operation itself runs directly. */
-
-static enum kyok_status
-ngx_kyok_key_test(void *body, struct kyok_error *err)
-{
-    ngx_kyok_test_t *test = body;
-
-    uint64_t            one;
-    ngx_kyok_key_t     *key;
-    enum kyok_status    status;
-
-    key = test->key;
-
-    status = ngx_kyok_key_sign(key, &key->error);
-
-    ngx_memory_barrier();
-
-    key->state = (status == KYOK_OK) ? NGX_KYOK_KEY_GOOD : NGX_KYOK_KEY_BAD;
-
-    one = 1;
-
-    if (write(ngx_kyok_test_notice, &one, sizeof(uint64_t)) == -1) {
-        return KYOK_SYSTEM;
-    }
-
-    return KYOK_OK;
-}
-
-
-static enum kyok_status
-ngx_kyok_key_sign(ngx_kyok_key_t *key, struct kyok_error *err)
-{
-    int            rc;
-    size_t         len;
-    u_char         sig[1024];
-    EVP_MD_CTX    *ctx;
-
-    static u_char  text[] = "kyok: self-test of an nginx worker";
-
-    ERR_clear_error();
-    ngx_memzero(err, sizeof(struct kyok_error));
-
-    len = sizeof(sig);
-    ctx = EVP_MD_CTX_new();
-
-    rc = ctx
-         && EVP_DigestSignInit_ex(ctx, NULL, NULL, NULL, NULL, key->pkey, NULL)
-            == 1
-         && EVP_DigestSign(ctx, sig, &len, text, sizeof(text)) == 1;
-
-    EVP_MD_CTX_free(ctx);
-
-    if (!rc) {
-        ngx_kyok_key_fail(err, key);
-        return KYOK_REFUSED;
-    }
-
-    ctx = EVP_MD_CTX_new();
-
-    rc = ctx
-         && EVP_DigestVerifyInit_ex(ctx, NULL, NULL, NULL, NULL,
-                                    X509_get0_pubkey(key->x509), NULL)
-            == 1
-         && EVP_DigestVerify(ctx, sig, len, text, sizeof(text)) == 1;
-
-    EVP_MD_CTX_free(ctx);
-
-    if (!rc) {
-        kyok_fail(err, KYOK_FAULT, (char *) key->uri.data,
-                  "its signature does not fit the certificate");
-    }
-
-    ERR_clear_error();
-
-    return rc ? KYOK_OK : KYOK_FAULT;
-}
-
-
-static void
-ngx_kyok_key_fail(struct kyok_error *err, ngx_kyok_key_t *key)
-{
-    int            flags;
-    const char    *data;
-    unsigned long  code;
-
-    code = ERR_peek_last_error_all(NULL, NULL, NULL, &data, &flags);
-
-    kyok_fail(err, KYOK_REFUSED, (char *) key->uri.data, "%s",
-              (code && (flags & ERR_TXT_STRING)) ? data
-                                                 : "the signature failed");
-    ERR_clear_error();
-}
-
-
-/* On the main thread, after a notice. */
-
-void
-ngx_kyok_keys_tested(ngx_log_t *log)
-{
-    char             text[1200];
-    ngx_uint_t       i, done;
-    ngx_kyok_key_t  *key;
-
-    key = ngx_kyok_keys.elts;
-
-    for (i = 0, done = 0; i < ngx_kyok_tests_begun; i++) {
-
-        if (key[i].state == NGX_KYOK_KEY_UNTRIED) {
-            continue;
-        }
-
-        done++;
-
-        if (key[i].told) {
-            continue;
-        }
-
-        key[i].told = 1;
-
-        if (key[i].state == NGX_KYOK_KEY_BAD) {
-            ngx_log_error(NGX_LOG_EMERG, log, 0,
-                          "kyok: self-test of a key failed: %s",
-                          kyok_error_text(&key[i].error, text, sizeof(text)));
-        }
-    }
-
-    ngx_kyok_tests_running = ngx_kyok_tests_begun - done;
-
-    if (done == ngx_kyok_keys.nelts) {
-        if (ngx_kyok_test_patience.timer_set) {
-            ngx_del_timer(&ngx_kyok_test_patience);
-        }
-
-        return;
-    }
-
-    ngx_kyok_keys_test_more();
-}
-
-
-static void
-ngx_kyok_test_patience_handler(ngx_event_t *ev)
-{
-    ngx_uint_t       i;
-    ngx_kyok_key_t  *key;
-
-    key = ngx_kyok_keys.elts;
-
-    for (i = 0; i < ngx_kyok_keys.nelts; i++) {
-        if (key[i].state == NGX_KYOK_KEY_UNTRIED) {
-            ngx_log_error(NGX_LOG_EMERG, ev->log, 0,
-                          "kyok: self-test of key \"%V\" has not ended yet",
-                          &key[i].uri);
-        }
-    }
-}
-
-
-void
-ngx_kyok_keys_count(ngx_kyok_key_counts_t *counts)
-{
-    ngx_uint_t       i;
-    ngx_kyok_key_t  *key;
-
-    ngx_memzero(counts, sizeof(ngx_kyok_key_counts_t));
-
-    key = ngx_kyok_keys.elts;
-
-    for (i = 0; i < ngx_kyok_keys.nelts; i++) {
-        counts->state[key[i].state]++;
-    }
 }

@@ -13,6 +13,15 @@ static ngx_int_t ngx_kyok_init_process(ngx_cycle_t *cycle);
 static void ngx_kyok_exit_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_kyok_init_notices(ngx_cycle_t *cycle);
 static void ngx_kyok_notice_handler(ngx_event_t *ev);
+static void ngx_kyok_leave(void);
+
+
+/* Keys opened in handshakes (by variable) stay open: so many, so long (s). */
+#define NGX_KYOK_KEYS_KEPT       256
+#define NGX_KYOK_KEYS_KEPT_FOR   60
+
+/* For calls that run when a worker ends (ms): its master kills it soon. */
+#define NGX_KYOK_END_PATIENCE    500
 
 
 static ngx_conf_num_bounds_t  ngx_kyok_threads_bounds = {
@@ -87,7 +96,19 @@ ngx_module_t  ngx_kyok_module = {
 static void *
 ngx_kyok_create_conf(ngx_cycle_t *cycle)
 {
-    ngx_kyok_conf_t  *kcf;
+    ngx_kyok_conf_t            *kcf;
+    struct kyok_work_settings   settings;
+
+    /*
+     * The master has but one thread, and keys are looked up before there are
+     * workers: a custodian that hangs must fail the configuration in time.
+     */
+
+    ngx_memzero(&settings, sizeof(struct kyok_work_settings));
+
+    settings.isolate = 1;
+
+    kyok_work_configure(&settings);
 
     kcf = ngx_pcalloc(cycle->pool, sizeof(ngx_kyok_conf_t));
     if (kcf == NULL) {
@@ -125,7 +146,9 @@ ngx_kyok_init_conf(ngx_cycle_t *cycle, void *conf)
     ngx_conf_init_value(kcf->threads, KYOK_WORK_THREADS);
     ngx_conf_init_value(kcf->max_inflight, 0);
 
-    if (ngx_kyok_keys_check(cycle) != NGX_OK) {
+    if (ngx_kyok_keys_gates(cycle->log) != NGX_OK
+        || ngx_kyok_keys_check(cycle) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -154,7 +177,12 @@ ngx_kyok_init_process(ngx_cycle_t *cycle)
     settings.max_inflight = kcf->max_inflight;
     settings.timeout_ms = kcf->timeout;
 
+    /* what cannot be suspended blocks, but no longer than its deadline */
+
+    settings.isolate = kcf->enable;
+
     kyok_work_configure(&settings);
+    kyok_keys_keep(NGX_KYOK_KEYS_KEPT, NGX_KYOK_KEYS_KEPT_FOR);
 
     ngx_kyok_log_init(cycle);
 
@@ -190,6 +218,31 @@ static void
 ngx_kyok_exit_process(ngx_cycle_t *cycle)
 {
     ngx_kyok_stats_exit();
+
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return;
+    }
+
+    /* exit handlers registered last run first */
+
+    if (!kyok_work_end(kyok_deadline_in_ms(NGX_KYOK_END_PATIENCE))
+        && atexit(ngx_kyok_leave) != 0)
+    {
+        ngx_log_error(NGX_LOG_ALERT, cycle->log, 0, "atexit() failed");
+    }
+}
+
+
+/*
+ * A thread is in a call of a PKCS#11 module: what other exit handlers and
+ * destructors take apart may be what it uses.
+ */
+
+static void
+ngx_kyok_leave(void)
+{
+    _exit(0);
 }
 
 

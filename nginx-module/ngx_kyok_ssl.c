@@ -85,15 +85,22 @@ ngx_kyok_ssl_info(const ngx_ssl_conn_t *ssl_conn, int where, int ret)
         return;
     }
 
-    if (!(where & SSL_CB_HANDSHAKE_START) || SSL_is_server(ssl_conn)) {
+    if (!(where & SSL_CB_HANDSHAKE_START)) {
         return;
     }
 
     c = ngx_ssl_get_connection(ssl_conn);
 
-    if (c) {
-        ngx_kyok_ssl_connect(c);
+    if (c == NULL) {
+        return;
     }
+
+    if (SSL_is_server(ssl_conn)) {
+        ngx_kyok_host_handshake(c);
+        return;
+    }
+
+    ngx_kyok_ssl_connect(c);
 }
 
 
@@ -104,7 +111,7 @@ ngx_kyok_ssl_connect(ngx_connection_t *c)
 
     if (c->ssl == NULL || c->ssl->handshaked
         || SSL_get_privatekey(c->ssl->connection) == NULL
-        || ngx_kyok_hosted(c))
+        || ngx_kyok_host_of(c))
     {
         return;
     }

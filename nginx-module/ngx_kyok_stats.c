@@ -35,6 +35,7 @@ typedef struct {
     ngx_uint_t   counters[NGX_KYOK_COUNTERS];
     ngx_uint_t   members[NGX_KYOK_MEMBERS][NGX_KYOK_MEMBER_COUNTERS];
     ngx_uint_t   latency[NGX_KYOK_MEMBERS][KYOK_WORK_BUCKETS];
+    ngx_uint_t   took[NGX_KYOK_MEMBERS];
 } ngx_kyok_told_t;
 
 
@@ -74,31 +75,50 @@ ngx_kyok_stats_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 
     if (data) {
         shm_zone->data = data;
-        ngx_kyok_stats = data;
         return NGX_OK;
     }
 
-    if (shm_zone->shm.exists) {
-        shm_zone->data = shpool->data;
-        ngx_kyok_stats = shpool->data;
-        return NGX_OK;
+    if (!shm_zone->shm.exists) {
+        shpool->data = ngx_slab_calloc(shpool, sizeof(ngx_kyok_stats_t));
+        if (shpool->data == NULL) {
+            return NGX_ERROR;
+        }
     }
 
-    ngx_kyok_stats = ngx_slab_calloc(shpool, sizeof(ngx_kyok_stats_t));
-    if (ngx_kyok_stats == NULL) {
-        return NGX_ERROR;
-    }
-
-    shpool->data = ngx_kyok_stats;
-    shm_zone->data = ngx_kyok_stats;
+    shm_zone->data = shpool->data;
 
     return NGX_OK;
+}
+
+
+/* A reload may have taken the zone away, or failed after it had made one. */
+
+static ngx_kyok_stats_t *
+ngx_kyok_stats_of(ngx_cycle_t *cycle)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_shm_zone_t   *shm_zone;
+
+    for (part = &cycle->shared_memory.part; part; part = part->next) {
+        shm_zone = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (shm_zone[i].tag == &ngx_kyok_module) {
+                return shm_zone[i].data;
+            }
+        }
+    }
+
+    return NULL;
 }
 
 
 void
 ngx_kyok_stats_init(ngx_cycle_t *cycle)
 {
+    ngx_kyok_stats = ngx_kyok_stats_of(cycle);
+
     if (ngx_kyok_stats == NULL) {
         return;
     }
@@ -232,6 +252,9 @@ ngx_kyok_stats_member(void *data, const struct kyok_custodian_figures *figures)
                              &ngx_kyok_told.latency[n][i],
                              figures->latency[i]);
     }
+
+    ngx_kyok_stats_count(&member->took, &ngx_kyok_told.took[n],
+                         figures->took_ns);
 
     gauges->in_flight = figures->in_flight;
     gauges->sessions = figures->sessions;

@@ -213,6 +213,10 @@ int kp_keymgmt_get_params(void *data, OSSL_PARAM params[])
     p = OSSL_PARAM_locate(params, "pkcs11_uri");
     if (p != NULL && key->token != NULL && !OSSL_PARAM_set_utf8_string(p, key->uri))
         return 0;
+    p = OSSL_PARAM_locate(params, "kyok_custodian");
+    if (p != NULL && key->token != NULL &&
+        !OSSL_PARAM_set_utf8_string(p, kyok_key_info(key->token)->custodian))
+        return 0;
     if (key->host != NULL)
         return EVP_PKEY_get_params(key->host, params);
     return key->token == NULL || bare_params(key, params);

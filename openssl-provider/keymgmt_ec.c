@@ -50,6 +50,7 @@ static const OSSL_PARAM *ec_gettable(void *provctx)
         OSSL_PARAM_BN(OSSL_PKEY_PARAM_EC_PUB_X, NULL, 0),
         OSSL_PARAM_BN(OSSL_PKEY_PARAM_EC_PUB_Y, NULL, 0),
         OSSL_PARAM_utf8_string("pkcs11_uri", NULL, 0),
+        OSSL_PARAM_utf8_string("kyok_custodian", NULL, 0),
         CURVE,
         OSSL_PARAM_END,
     };

@@ -30,6 +30,7 @@ static const OSSL_PARAM *ecx_gettable(void *provctx)
         OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_PUB_KEY, NULL, 0),
         OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, NULL, 0),
         OSSL_PARAM_utf8_string("pkcs11_uri", NULL, 0),
+        OSSL_PARAM_utf8_string("kyok_custodian", NULL, 0),
         OSSL_PARAM_END,
     };
 

@@ -36,6 +36,7 @@ static const OSSL_PARAM *rsa_gettable(void *provctx)
         OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_N, NULL, 0),
         OSSL_PARAM_BN(OSSL_PKEY_PARAM_RSA_E, NULL, 0),
         OSSL_PARAM_utf8_string("pkcs11_uri", NULL, 0),
+        OSSL_PARAM_utf8_string("kyok_custodian", NULL, 0),
         OSSL_PARAM_END,
     };
 

@@ -134,6 +134,7 @@ struct kyok_custodian_figures {
     const char *state; /* "healthy", "down", "hung", "quarantined", "absent", "unused" */
     uint64_t operations, failures, timeouts, failovers, logins, in_flight, sessions;
     uint64_t latency[16]; /* bucket i: below 2^i * 0.25 ms; the last: all others */
+    uint64_t took_ns;     /* all of them together */
 };
 /* Frees what the fields point to. */
 void kyok_key_info_clear(struct kyok_key_info *info);

@@ -7,7 +7,7 @@
 
 bool kyok_key_needs_job(const struct kyok_custodian *custodian)
 {
-    return custodian->isolate || kyok_work_can_suspend();
+    return custodian->isolate || kyok_work_isolates() || kyok_work_can_suspend();
 }
 
 struct kyok_job *kyok_key_job_new(const struct kyok_job_type *type, struct kyok_error *err)
@@ -28,7 +28,9 @@ enum kyok_status kyok_key_job_run(struct kyok_job *job, const struct kyok_custod
 
     if (lane == NULL)
         return kyok_fail(err, KYOK_SYSTEM, custodian->name, "no memory for an executor");
-    status = kyok_job_run(job, lane, custodian->isolate ? KYOK_WORK_ISOLATE : KYOK_WORK_ANY,
+    status = kyok_job_run(job, lane,
+                          custodian->isolate || kyok_work_isolates() ? KYOK_WORK_ISOLATE
+                                                                     : KYOK_WORK_ANY,
                           deadline, err);
     if ((status == KYOK_TIMEOUT || status == KYOK_CANCELLED) && err->object[0] == '\0')
         snprintf(err->object, sizeof(err->object), "%s", object);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a key object: opened, deferred, checked, shared, freed. */
-#include "common/key/job.h"
+#include "common/key/kept.h"
 #include "common/pkcs11/pkcs11.h"
 
 #include <stdlib.h>
@@ -150,9 +150,10 @@ static enum kyok_status in_two_groups(const struct kyok_reference *reference,
     return kyok_remedy(err, "add ?kyok-group=%s or token= to the reference", a->name);
 }
 
-enum kyok_status kyok_key_open(struct kyok_context *context, const struct kyok_reference *reference,
-                               struct kyok_bytes public_key, struct kyok_key **key,
-                               struct kyok_error *err)
+static enum kyok_status open_at_custodian(struct kyok_context *context,
+                                          const struct kyok_reference *reference,
+                                          struct kyok_bytes public_key, struct kyok_key **key,
+                                          struct kyok_error *err)
 {
     struct kyok_deadline looking = kyok_deadline_in_ms(KYOK_DEFAULT_TIMEOUT_MS);
     struct kyok_custodian *found[KYOK_CUSTODIANS_MOST];
@@ -182,6 +183,21 @@ enum kyok_status kyok_key_open(struct kyok_context *context, const struct kyok_r
     if (opened == NULL)
         return err->status;
     *key = opened;
+    return KYOK_OK;
+}
+
+enum kyok_status kyok_key_open(struct kyok_context *context, const struct kyok_reference *reference,
+                               struct kyok_bytes public_key, struct kyok_key **key,
+                               struct kyok_error *err)
+{
+    struct kyok_key *kept = kyok_key_kept(context, reference, public_key);
+
+    if (kept != NULL) {
+        *key = kept;
+        return KYOK_OK;
+    }
+    KYOK_TRY(open_at_custodian(context, reference, public_key, key, err));
+    kyok_key_keep(*key, public_key);
     return KYOK_OK;
 }
 

@@ -34,6 +34,12 @@ struct kyok_key; /* a private or secret key; reference-counted, thread-safe, sur
 enum kyok_status kyok_key_open(struct kyok_context *context, const struct kyok_reference *reference,
                                struct kyok_bytes public_key, struct kyok_key **key,
                                struct kyok_error *err);
+/* From now on kyok_key_open() keeps the keys of this process open, up to room of them (the least
+ * recently used goes) for that many seconds each, so that opening one again contacts nothing. One
+ * whose operation fails is let go. Not inherited by a forked child. room 0: off, as at first. */
+void kyok_keys_keep(unsigned room, unsigned seconds);
+/* Lets go of all of them now. */
+void kyok_keys_forget(void);
 void kyok_key_up_ref(struct kyok_key *key);
 void kyok_key_free(struct kyok_key *key);
 const struct kyok_key_info *kyok_key_info(const struct kyok_key *key);

@@ -283,6 +283,7 @@ static void visit_figures(void *caller, const struct kyok_kmip_endpoint_figures 
         .logins = endpoint->opened,
         .in_flight = endpoint->in_flight,
         .sessions = endpoint->connections,
+        .took_ns = endpoint->took_ns,
     };
 
     memcpy(figures.latency, endpoint->latency, sizeof figures.latency);

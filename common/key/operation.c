@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sign, decrypt, encrypt, derive: directly on the caller's memory, or as a job that owns all it
  * needs. */
-#include "common/key/job.h"
+#include "common/key/kept.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +96,8 @@ enum kyok_status kyok_key_sign(struct kyok_key *key, const struct kyok_sign_requ
     else
         status = key->custodian->ops->sign(key, request, signature, size, deadline, err);
     kyok_key_tally(key, status);
+    if (status != KYOK_OK)
+        kyok_key_forget(key);
     return status;
 }
 

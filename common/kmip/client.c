@@ -118,6 +118,7 @@ static void visit_endpoint(struct kyok_kmip_endpoint *endpoint, kyok_kmip_figure
         .in_flight = atomic_load(&endpoint->in_flight),
         .connections = atomic_load(&endpoint->connections),
         .opened = atomic_load(&endpoint->opened),
+        .took_ns = atomic_load(&endpoint->took_ns),
     };
 
     for (size_t i = 0; i < KYOK_KMIP_BUCKETS; i++)

@@ -86,9 +86,11 @@ static unsigned bucket(int64_t ns)
 void kyok_kmip_endpoint_worked(struct kyok_kmip_endpoint *endpoint, int64_t began_ns)
 {
     struct kyok_kmip_live *live = endpoint->live;
+    int64_t took_ns = kyok_now_ns() - began_ns;
 
     atomic_fetch_add(&endpoint->operations, 1);
-    atomic_fetch_add(&endpoint->latency[bucket(kyok_now_ns() - began_ns)], 1);
+    atomic_fetch_add(&endpoint->latency[bucket(took_ns)], 1);
+    atomic_fetch_add(&endpoint->took_ns, (unsigned long long)took_ns);
     pthread_mutex_lock(&live->lock);
     bool returned = endpoint->health == KYOK_KMIP_DOWN;
     endpoint->health = KYOK_KMIP_HEALTHY;

@@ -71,7 +71,7 @@ struct kyok_kmip_endpoint {
 
     /* figures */
     atomic_ullong operations, failed, timeouts, failovers, opened;
-    atomic_ullong latency[KYOK_KMIP_BUCKETS];
+    atomic_ullong latency[KYOK_KMIP_BUCKETS], took_ns;
 };
 
 struct kyok_kmip_live {

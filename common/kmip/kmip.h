@@ -220,7 +220,7 @@ struct kyok_kmip_endpoint_figures {
     const char *url;
     const char *state; /* "unused", "healthy", "down" */
     uint64_t operations, failures, timeouts, failovers, in_flight, connections, opened;
-    uint64_t latency[16];
+    uint64_t latency[16], took_ns;
 };
 typedef void kyok_kmip_figures_visitor(void *caller,
                                        const struct kyok_kmip_endpoint_figures *figures);

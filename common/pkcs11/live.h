@@ -79,7 +79,7 @@ struct kyok_token {
     unsigned backoff_ms;
 
     uint64_t operations, failures, timeouts, failovers, logins;
-    uint64_t latency[KYOK_LATENCY_BUCKETS];
+    uint64_t latency[KYOK_LATENCY_BUCKETS], took_ns;
 };
 
 enum kyok_module_state { KYOK_MODULE_COLD, KYOK_MODULE_STARTING, KYOK_MODULE_READY };

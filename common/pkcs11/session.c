@@ -198,12 +198,13 @@ static bool is_spoiled(CK_RV rv)
 
 static void count(struct kyok_token *token, const struct kyok_session *session)
 {
-    int64_t quarters = (kyok_now_ns() - session->since_ns) / 250000;
+    int64_t took_ns = kyok_now_ns() - session->since_ns;
     unsigned bucket = 0;
 
-    while (bucket < KYOK_LATENCY_BUCKETS - 1 && quarters >= INT64_C(1) << bucket)
+    while (bucket < KYOK_LATENCY_BUCKETS - 1 && took_ns / 250000 >= INT64_C(1) << bucket)
         bucket++;
     token->latency[bucket]++;
+    token->took_ns += (uint64_t)took_ns;
     token->operations++;
     if (token->health != KYOK_HEALTHY || !token->present)
         kyok_token_up(token);

@@ -101,6 +101,7 @@ static void fill_figures(struct kyok_group *group, struct kyok_token *token,
         .logins = token->logins,
         .in_flight = token->leased,
         .sessions = token->open,
+        .took_ns = token->took_ns,
     };
     memcpy(figures->latency, token->latency, sizeof(token->latency));
     pthread_mutex_unlock(&token->module->lock);

@@ -66,7 +66,8 @@ struct kyok_lane {
     struct kyok_work *work;
     struct kyok_lane *next_lane; /* of the process */
     pthread_mutex_t lock;
-    pthread_cond_t more;
+    pthread_cond_t more, returned;
+    bool ended; /* kyok_work_end(): nothing is begun any more */
     struct kyok_job *first, *last;
     unsigned queued, idle, threads, written_off;
     struct kyok_executor *executors;
@@ -76,6 +77,7 @@ struct kyok_lane {
 struct kyok_work {
     uint64_t generation;
     atomic_uint threads, max_inflight, timeout_ms;
+    atomic_bool isolate;
     _Atomic(const struct kyok_wait_hook *) hook;
     _Atomic uint64_t in_flight, suspended, timeouts, cancellations, refused;
     _Atomic(struct kyok_lane *) lanes;

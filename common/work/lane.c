@@ -29,6 +29,7 @@ struct kyok_lane *kyok_lane_new(const char *name)
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&lane->more, &monotonic);
+    pthread_cond_init(&lane->returned, &monotonic);
     pthread_condattr_destroy(&monotonic);
     lane->next_lane = atomic_load(&work->lanes);
     while (!atomic_compare_exchange_weak(&work->lanes, &lane->next_lane, lane))
@@ -104,6 +105,8 @@ static void run_one(struct kyok_lane *lane, struct kyok_executor *self, struct k
     status = job->type->run(job->body, &job->error);
     pthread_mutex_lock(&lane->lock);
     self->job = NULL;
+    if (lane->ended)
+        pthread_cond_broadcast(&lane->returned);
     if (self->written_off) {
         self->written_off = false;
         lane->written_off--;
@@ -123,12 +126,12 @@ static bool wait_for_work(struct kyok_lane *lane)
 
     if (working_threads(lane) > kyok_work_thread_limit(lane->work))
         return false;
-    while (lane->first == NULL && rc == 0) {
+    while (lane->first == NULL && !lane->ended && rc == 0) {
         lane->idle++;
         rc = pthread_cond_timedwait(&lane->more, &lane->lock, &until);
         lane->idle--;
     }
-    return lane->first != NULL;
+    return lane->first != NULL && !lane->ended;
 }
 
 static void unlink_executor(struct kyok_lane *lane, const struct kyok_executor *self)

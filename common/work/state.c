@@ -39,6 +39,14 @@ void kyok_work_configure(const struct kyok_work_settings *settings)
     atomic_store(&work->threads, settings->threads);
     atomic_store(&work->max_inflight, settings->max_inflight);
     atomic_store(&work->timeout_ms, settings->timeout_ms);
+    atomic_store(&work->isolate, settings->isolate);
+}
+
+bool kyok_work_isolates(void)
+{
+    struct kyok_work *work = kyok_work_state();
+
+    return work != NULL && atomic_load(&work->isolate);
 }
 
 unsigned kyok_work_timeout_ms(void)

@@ -75,6 +75,11 @@ void kyok_job_set_host_data(struct kyok_job *job, void *data);
 void *kyok_job_host_data(const struct kyok_job *job);
 const char *kyok_job_name(const struct kyok_job *job);
 
+/* At the end of the process: what is queued does not begin, and calls that run may return until the
+ * deadline. False: some have not; their threads would be inside a module while exit handlers run,
+ * so that the process had better leave by _exit(). */
+bool kyok_work_end(struct kyok_deadline deadline);
+
 /* --- settings and figures -------------------------------------------------------------------- */
 
 struct kyok_work_settings {
@@ -82,6 +87,8 @@ struct kyok_work_settings {
     unsigned
         max_inflight;    /* jobs accepted at once per process, queued ones included; 0: no limit */
     unsigned timeout_ms; /* overrides every group's timeout when not 0 */
+    bool isolate; /* every group's calls, as if each said isolate = yes: no call outlives its
+                     deadline for a caller that can neither be suspended nor wait for ever */
 };
 #define KYOK_WORK_THREADS 64
 #define KYOK_WORK_MAX_WRITTEN_OFF 16 /* hung threads that a lane replaces */
@@ -89,6 +96,7 @@ struct kyok_work_settings {
 void kyok_work_configure(const struct kyok_work_settings *settings);
 /* The timeout override in force; 0: none. */
 unsigned kyok_work_timeout_ms(void);
+bool kyok_work_isolates(void);
 
 #define KYOK_WORK_BUCKETS                                                                          \
     16 /* latency: bucket i counts jobs below 2^i * 0.25 ms, the last all others */

@@ -99,3 +99,36 @@ load() {
     local field
     for field in ${LOAD%% first=*}; do printf -v "load_${field%%=*}" '%s' "${field#*=}"; done
 }
+
+# nginx_key NAME [TYPE]: a software key (ec or rsa) $SANDBOX/NAME.key, its certificate NAME.pem of ca_new's CA.
+nginx_key() {
+    local options=(-algorithm EC -pkeyopt ec_paramgen_curve:P-256)
+    [ "${2:-ec}" = ec ] || options=(-algorithm RSA -pkeyopt rsa_keygen_bits:2048)
+    openssl genpkey "${options[@]}" -out "$SANDBOX/$1.key" 2>/dev/null &&
+        openssl req -new -key "$SANDBOX/$1.key" -subj "/CN=$1" -out "$SANDBOX/$1.csr" 2>/dev/null &&
+        ca_sign "$SANDBOX/$1.csr" "$SANDBOX/$1.pem"
+}
+
+# nginx_token NAME...: such keys (NAME rsa... is an RSA key) in a SoftHSM token "web" behind the faulty module
+# "one": references $SANDBOX/NAME.ref, the group in $SANDBOX/kyok.conf with $NGINX_GROUP's lines.
+NGINX_GROUP=('timeout = 20s')
+nginx_token() {
+    local name id=1
+    softhsm_new hsm && softhsm_token hsm web && ca_new || return 1
+    for name in "$@"; do
+        nginx_key "$name" "$(case $name in rsa*) echo rsa ;; *) echo ec ;; esac)" &&
+            token_import hsm web "$name" "$(printf %02x $id)" "$SANDBOX/$name.key" || return 1
+        pem_reference "pkcs11:token=web;object=$name;type=private" "$SANDBOX/$name.ref"
+        chmod 644 "$SANDBOX/$name.ref" "$SANDBOX/$name.pem"
+        id=$((id + 1))
+    done
+    faulty_new one hsm || return 1
+    # Workers have given up root and must reach the token, but not the PIN.
+    [ "$(id -u)" -ne 0 ] || chown -R nobody "$SANDBOX/hsm"
+    printf '%s\n' '[token web]' "module = $SANDBOX/one.so" 'uri = pkcs11:token=web' "pin-source = file:$(pin_file)" \
+        "${NGINX_GROUP[@]}" >"$SANDBOX/kyok.conf"
+}
+
+# metric PORT NAME: a figure of the kyok_status at /kyok there.
+metric() { curl -sS -m 20 "http://127.0.0.1:$1/kyok" | awk -v name="$2" '$1 == name { print $2 }'; }
+metric_reaches() { [ "$(metric "$1" "$2")" -ge "$3" ]; } # PORT NAME NUMBER

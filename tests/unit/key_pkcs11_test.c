@@ -348,6 +348,66 @@ static bool count_one(void *caller, const struct kyok_key_info *info)
     return true;
 }
 
+static struct kyok_key *open_one(const char *uri)
+{
+    struct kyok_reference *reference = parse(uri);
+    struct kyok_key *key;
+
+    OK(kyok_key_open(context, reference, kyok_bytes(NULL, 0), &key, &err));
+    kyok_reference_free(reference);
+    return key;
+}
+
+static const char *const kept_uris[] = {"pkcs11:token=unit;object=kept0",
+                                        "pkcs11:token=unit;object=kept1",
+                                        "pkcs11:token=unit;object=kept2"};
+
+/* Is a key that was just opened the one that is kept? It is let go again. */
+static bool is_kept(unsigned number, const struct kyok_key *wanted)
+{
+    struct kyok_key *key = open_one(kept_uris[number]);
+    bool same = key == wanted;
+
+    kyok_key_free(key);
+    return same;
+}
+
+static void keeps_keys_by_reference(void **state)
+{
+    static const char *const names[] = {"kept0", "kept1", "kept2"};
+    struct kyok_key *keys[3];
+    int status;
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        kyok_key_free(generate(names[i], KYOK_KEY_EC, 256, KYOK_USE_SIGN));
+    keys[0] = open_one(kept_uris[0]);
+    assert_false(is_kept(0, keys[0])); /* off at first */
+    kyok_key_free(keys[0]);
+    kyok_keys_keep(2, 60);
+    for (unsigned i = 0; i < 2; i++)
+        keys[i] = open_one(kept_uris[i]);
+    assert_true(is_kept(1, keys[1]));
+    assert_true(is_kept(0, keys[0]));
+    keys[2] = open_one(kept_uris[2]); /* there is room for two: 1 was used before 0 */
+    assert_true(is_kept(0, keys[0]));
+    assert_true(is_kept(2, keys[2]));
+    assert_false(is_kept(1, keys[1]));
+    if (fork() == 0)
+        _exit(is_kept(2, keys[2]) ? 1 : 0);
+    wait(&status);
+    assert_int_equal(status, 0); /* a child begins without */
+    kyok_keys_forget();
+    assert_false(is_kept(2, keys[2]));
+    kyok_keys_keep(2, 0); /* all have expired at once */
+    kyok_key_free(keys[2]);
+    keys[2] = open_one(kept_uris[2]);
+    assert_false(is_kept(2, keys[2]));
+    kyok_keys_keep(0, 0);
+    for (unsigned i = 0; i < 3; i++)
+        kyok_key_free(keys[i]);
+}
+
 static void lists_objects(void **state)
 {
     struct kyok_reference *all = parse("pkcs11:token=unit");
@@ -460,6 +520,7 @@ int main(void)
         cmocka_unit_test(wraps_with_aes),
         cmocka_unit_test(finds_reports_and_refuses),
         cmocka_unit_test(a_child_signs_too),
+        cmocka_unit_test(keeps_keys_by_reference),
         cmocka_unit_test(lists_objects),
         cmocka_unit_test(isolated_calls_give_the_same),
     };

@@ -151,7 +151,7 @@ static unsigned threads_of(struct kyok_lane *lane)
 
 static void configure(unsigned threads, unsigned max_inflight, unsigned timeout_ms)
 {
-    const struct kyok_work_settings settings = {threads, max_inflight, timeout_ms};
+    const struct kyok_work_settings settings = {threads, max_inflight, timeout_ms, false};
 
     kyok_work_configure(&settings);
 }
@@ -435,6 +435,41 @@ static void forked_child_starts_with_nothing(void **state)
     gate_await(gate, &gate->destroyed, 1);
     settle();
     free(gate);
+}
+
+/* One call runs, another job waits for its thread: the process ends. */
+static int ends_while_a_call_runs(void)
+{
+    struct kyok_lane *lane = kyok_lane_new("ending");
+    struct gate *running = gate_new(), *queued = gate_new();
+    struct kyok_error err;
+
+    configure(1, 0, 0);
+    if (kyok_job_start(step_new(running, KYOK_OK), lane, &err) != KYOK_OK)
+        return 1;
+    gate_await(running, &running->inside, 1);
+    if (kyok_job_start(step_new(queued, KYOK_OK), lane, &err) != KYOK_OK)
+        return 2;
+    if (kyok_work_end(kyok_deadline_in_ms(20)))
+        return 3;
+    gate_open(running);
+    if (!kyok_work_end(kyok_deadline_in_ms(20000)))
+        return 4;
+    gate_await(running, &running->destroyed, 1);
+    return queued->inside == 0 ? 0 : 5;
+}
+
+static void the_end_waits_for_calls_and_begins_none(void **state)
+{
+    int status;
+    pid_t child = fork();
+
+    (void)state;
+    if (child == 0)
+        _exit(ends_while_a_call_runs());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 /* --- ASYNC_JOB
@@ -866,6 +901,7 @@ int main(void)
         TEST(nested_job_runs_on_the_executors_own_thread),
         TEST(sixty_four_callers_share_a_lane),
         TEST(forked_child_starts_with_nothing),
+        TEST(the_end_waits_for_calls_and_begins_none),
         TEST(async_job_pauses_until_done),
         TEST(async_descriptor_tells_of_the_deadline),
         TEST(async_job_waits_where_pauses_are_forbidden),
