@@ -28,10 +28,9 @@ enum kyok_status kyok_key_job_run(struct kyok_job *job, const struct kyok_custod
 
     if (lane == NULL)
         return kyok_fail(err, KYOK_SYSTEM, custodian->name, "no memory for an executor");
-    status = kyok_job_run(job, lane,
-                          custodian->isolate || kyok_work_isolates() ? KYOK_WORK_ISOLATE
-                                                                     : KYOK_WORK_ANY,
-                          deadline, err);
+    status = kyok_job_run(
+        job, lane, custodian->isolate || kyok_work_isolates() ? KYOK_WORK_ISOLATE : KYOK_WORK_ANY,
+        deadline, err);
     if ((status == KYOK_TIMEOUT || status == KYOK_CANCELLED) && err->object[0] == '\0')
         snprintf(err->object, sizeof(err->object), "%s", object);
     return status;

@@ -66,8 +66,8 @@ static void forget(struct kept_state *state, const struct kyok_key *which)
         struct kyok_key *key = NULL;
 
         pthread_mutex_lock(&state->lock);
-        while (i < state->room && (state->keys[i].key == NULL ||
-                                   (which != NULL && state->keys[i].key != which)))
+        while (i < state->room &&
+               (state->keys[i].key == NULL || (which != NULL && state->keys[i].key != which)))
             i++;
         if (i < state->room)
             key = take(&state->keys[i]);

@@ -87,8 +87,8 @@ struct kyok_work_settings {
     unsigned
         max_inflight;    /* jobs accepted at once per process, queued ones included; 0: no limit */
     unsigned timeout_ms; /* overrides every group's timeout when not 0 */
-    bool isolate; /* every group's calls, as if each said isolate = yes: no call outlives its
-                     deadline for a caller that can neither be suspended nor wait for ever */
+    bool isolate;        /* every group's calls, as if each said isolate = yes: no call outlives its
+                            deadline for a caller that can neither be suspended nor wait for ever */
 };
 #define KYOK_WORK_THREADS 64
 #define KYOK_WORK_MAX_WRITTEN_OFF 16 /* hung threads that a lane replaces */
