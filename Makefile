@@ -279,6 +279,10 @@ $(BUILD)/tests/fuzz/hook_%_fuzz: $(BUILD)/fuzz-obj/tests/fuzz/hook_%_fuzz.o $(BU
 	$(call say,LINK,$@)
 	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(XML_LIBS)
 
+# So does the command's reader of nginx's words.
+$(BUILD)/tests/fuzz/nginx_words_fuzz: $(BUILD)/fuzz-obj/tests/fuzz/nginx_words_fuzz.o \
+		$(BUILD)/fuzz-obj/cli/nginx_words.o $(fuzz_objects)
+
 # Every test runs in tests/support/run_test.sh: a time limit, a log, an environment that is known.
 PROVE = BUILD=$(abspath $(BUILD)) prove --timer -e tests/support/run_test.sh
 

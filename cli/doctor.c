@@ -75,6 +75,7 @@ static void run_checks(struct doctor *doctor)
             doctor_check_named_keys(doctor);
     }
     doctor_check_openssl(doctor);
+    doctor_check_nginx(doctor);
     doctor_check_system(doctor);
     for (size_t i = 0; (path = cli_option_at(doctor->cli, "--certificate", i)) != NULL; i++)
         doctor_check_certificate(doctor, "certificate", path);
@@ -123,6 +124,9 @@ static const struct cli_option doctor_options[] = {
     {.name = "--openssl-conf",
      .argument = "FILE",
      .summary = "check this openssl.cnf instead of $OPENSSL_CONF or OpenSSL's own"},
+    {.name = "--nginx-conf",
+     .argument = "FILE",
+     .summary = "check this nginx.conf instead of /etc/nginx/nginx.conf, if that is there"},
 };
 
 const struct cli_verb cli_doctor_verbs[] = {
@@ -134,9 +138,10 @@ const struct cli_verb cli_doctor_verbs[] = {
          "that each token of each group is there and its PIN is not near its lock; that each PIN "
          "source can be read, without trying the PIN; that KMIP servers answer and the "
          "certificates "
-         "for them are valid; that openssl.cnf activates default before kyok; and that the clock "
-         "and "
-         "the limit of locked memory are sane. With --login it logs in once per group and flags "
+         "for them are valid; that openssl.cnf activates default before kyok; that the "
+         "certificates in nginx's configuration are valid, and which of their keys are references "
+         "or files; and that the clock and the limit of locked memory are sane. With --login it "
+         "logs in once per group and flags "
          "keys "
          "that could leave, or that do not meet require; it does not log in where the next wrong "
          "PIN "

@@ -31,6 +31,7 @@ bool doctor_check_file(struct doctor *doctor, const char *check, const char *pat
 void doctor_check_configuration(struct doctor *doctor);
 void doctor_check_system(struct doctor *doctor);
 void doctor_check_openssl(struct doctor *doctor);
+void doctor_check_nginx(struct doctor *doctor);
 void doctor_check_certificate(struct doctor *doctor, const char *check, const char *path);
 void doctor_check_client_key(struct doctor *doctor, const char *check, const char *certificate,
                              const char *key);

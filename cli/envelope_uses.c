@@ -5,87 +5,22 @@
 #include "cli/envelope.h"
 #include "cli/uses.h"
 
+#include <libgen.h>
+#include <limits.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define TEXT_MAX ((size_t)1 << 20)
+#define TEXT_MAX ((size_t)4 << 20)
 
 static void reference_free(struct kyok_reference **reference)
 {
     if (*reference != NULL)
         kyok_reference_free(*reference);
-}
-
-/* --- what counts as the same key ------------------------------------------------------------- */
-
-static bool texts_agree(const char *a, const char *b)
-{
-    return a == NULL || b == NULL || strcmp(a, b) == 0;
-}
-
-static bool ids_agree(const struct kyok_reference *a, const struct kyok_reference *b)
-{
-    return !a->has_id || !b->has_id ||
-           (a->id_size == b->id_size && memcmp(a->id, b->id, a->id_size) == 0);
-}
-
-/* Both name tokens that one group of kyok.conf holds: replicas under other labels. */
-static bool same_group(const struct kyok_config *config, const char *a, const char *b)
-{
-    for (size_t i = 0; i < config->token_count; i++) {
-        const struct kyok_token_config *group = &config->tokens[i];
-        bool has_a = false, has_b = false;
-
-        for (size_t j = 0; j < group->uri_count; j++) {
-            KYOK_CLEANUP(reference_free) struct kyok_reference *member = NULL;
-            struct kyok_error ignored;
-
-            if (kyok_reference_parse(group->uris[j], KYOK_FROM_CONFIGURATION, NULL, &member,
-                                     &ignored) != KYOK_OK ||
-                member->token == NULL)
-                continue;
-            has_a = has_a || strcmp(member->token, a) == 0;
-            has_b = has_b || strcmp(member->token, b) == 0;
-        }
-        if (has_a && has_b)
-            return true;
-    }
-    return false;
-}
-
-/* A token's or group's URI in kyok.conf names none. */
-static bool names_a_key(const struct kyok_reference *reference)
-{
-    return reference->object != NULL || reference->has_id || reference->identifier != NULL ||
-           reference->name != NULL;
-}
-
-/* True unless something that both name differs: a question of "may it break" errs to yes. */
-static bool may_be_same(const struct kyok_config *config, const struct kyok_reference *found,
-                        const struct kyok_reference *wanted)
-{
-    if (found->kind != wanted->kind || !names_a_key(found))
-        return false;
-    if (found->kind == KYOK_REFERENCE_KMIP)
-        return texts_agree(found->group, wanted->group) &&
-               texts_agree(found->identifier, wanted->identifier) &&
-               texts_agree(found->name, wanted->name);
-    return texts_agree(found->object, wanted->object) && ids_agree(found, wanted) &&
-           (texts_agree(found->token, wanted->token) ||
-            same_group(config, found->token, wanted->token));
-}
-
-static bool text_matches(const struct cli_uses *uses, const char *text, enum kyok_origin origin)
-{
-    KYOK_CLEANUP(reference_free) struct kyok_reference *found = NULL;
-    struct kyok_error ignored;
-
-    return kyok_reference_parse(text, origin, uses->config, &found, &ignored) == KYOK_OK &&
-           may_be_same(uses->config, found, uses->wanted);
 }
 
 /* --- findings -------------------------------------------------------------------------------- */
@@ -155,7 +90,7 @@ static bool look_into_envelope(struct cli_uses *uses, const char *path, size_t l
 
         for (size_t j = 0; j < layer->count; j++)
             if (layer->recipients[j].kid != NULL &&
-                text_matches(uses, layer->recipients[j].kid, KYOK_FROM_DATA))
+                cli_uses_match(uses, layer->recipients[j].kid, KYOK_FROM_DATA))
                 add_finding(uses, path, line, kind, layer->recipients[j].kid);
     }
     return true;
@@ -191,16 +126,25 @@ static const char *object_end(const char *text)
     return NULL;
 }
 
-/* In place: XML attributes and text may write a quotation mark so. */
-static void unescape_quotes(char *text)
+static const struct {
+    const char *entity;
+    char means;
+} entities[] = {{"&quot;", '"'}, {"&#34;", '"'}, {"&#x22;", '"'},  {"&amp;", '&'},
+                {"&lt;", '<'},   {"&gt;", '>'},  {"&apos;", '\''}, {"&#39;", '\''}};
+#define ENTITIES (sizeof(entities) / sizeof(entities[0]))
+
+/* In place: as an XML reader would see attributes and text. */
+static void unescape(char *text)
 {
     char *to = text;
 
     while (*text != '\0') {
-        bool quote = strncmp(text, "&quot;", 6) == 0 || strncmp(text, "&#34;", 5) == 0;
+        size_t i = 0;
 
-        *to++ = quote ? '"' : *text;
-        text += !quote ? 1 : text[1] == 'q' ? 6 : 5;
+        while (i < ENTITIES && strncmp(text, entities[i].entity, strlen(entities[i].entity)) != 0)
+            i++;
+        *to++ = i < ENTITIES ? entities[i].means : *text;
+        text += i < ENTITIES ? strlen(entities[i].entity) : 1;
     }
     *to = '\0';
 }
@@ -212,7 +156,7 @@ static void find_records(struct cli_uses *uses, const char *path, const char *te
 
     if (plain == NULL)
         return;
-    unescape_quotes(plain);
+    unescape(plain);
     while ((at = strstr(at, "{\"protected\":\"")) != NULL) {
         const char *end = object_end(at);
 
@@ -238,7 +182,7 @@ static void look_into_pem(struct cli_uses *uses, const char *path, struct kyok_b
     if (kyok_pem_reference_parse(der, &reference, &ignored) != KYOK_OK)
         return;
     uri = strndup((const char *)reference.uri.data, reference.uri.size);
-    if (uri != NULL && text_matches(uses, uri, KYOK_FROM_CONFIGURATION))
+    if (uri != NULL && cli_uses_match(uses, uri, KYOK_FROM_CONFIGURATION))
         add_finding(uses, path, 0, CLI_USE_PEM, uri);
 }
 
@@ -281,22 +225,25 @@ static void find_uris(struct cli_uses *uses, const char *path, const char *text)
             while (length > 0 && (at[length - 1] == ';' || at[length - 1] == '.'))
                 length--; /* the end of nginx's directive, or of a sentence */
             uri = strndup(at, length);
-            if (uri != NULL && text_matches(uses, uri, KYOK_FROM_CONFIGURATION))
+            if (uri != NULL && cli_uses_match(uses, uri, KYOK_FROM_CONFIGURATION))
                 add_finding(uses, path, line_of(text, at), "configuration", uri);
         }
 }
 
 /* --- files ----------------------------------------------------------------------------------- */
 
-static char *read_text(const char *path)
+/* NULL: not a text. *whole: nothing is left unread. */
+static char *read_text(const char *path, bool *whole)
 {
     FILE *file = fopen(path, "re");
     char *text = file != NULL ? malloc(TEXT_MAX + 1) : NULL;
     size_t size = text != NULL ? fread(text, 1, TEXT_MAX, file) : 0;
 
+    *whole = file != NULL && size < TEXT_MAX;
     if (file != NULL)
         fclose(file);
     if (text == NULL || memchr(text, '\0', size) != NULL) {
+        *whole = text != NULL; /* what is no text holds nothing that is looked for */
         free(text);
         return NULL;
     }
@@ -322,15 +269,16 @@ static bool visit(void *caller, const char *path)
     KYOK_AUTO_FREE char *text = NULL;
     struct kyok_error ignored;
     enum kyok_status status;
+    bool whole;
 
     uses->files++;
     status = cli_envelope_file_read(path, &file, &ignored);
     if (status == KYOK_OK && look_into_envelope(uses, path, 0, file.stream ? "stream" : "envelope",
                                                 kyok_buffer_bytes(&file.json)))
         return true;
-    if (status != KYOK_NOT_FOUND)
+    text = read_text(path, &whole);
+    if (status != KYOK_NOT_FOUND || !whole)
         note_unread(uses, path);
-    text = read_text(path);
     if (text == NULL)
         return true;
     find_records(uses, path, text);
@@ -340,28 +288,84 @@ static bool visit(void *caller, const char *path)
     return true;
 }
 
+/* --- names of PEM references ----------------------------------------------------------------- */
+
+static bool same_file(const char *path, const struct stat *wanted)
+{
+    struct stat about;
+
+    return stat(path, &about) == 0 && about.st_dev == wanted->st_dev &&
+           about.st_ino == wanted->st_ino;
+}
+
+/* A relative name begins in the folder of the text (nginx.conf) or in the one above it
+ * (sites-enabled/...). */
+static bool names_file(const char *word, const char *text_path, const struct stat *wanted)
+{
+    static const char *const steps[] = {"", "../"};
+    KYOK_AUTO_FREE char *copy = strdup(text_path);
+    const char *folder = copy != NULL ? dirname(copy) : ".";
+
+    if (word[0] == '/')
+        return same_file(word, wanted);
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        KYOK_AUTO_FREE char *path = NULL;
+
+        if (asprintf(&path, "%s/%s%s", folder, steps[i], word) < 0)
+            path = NULL;
+        if (path != NULL && same_file(path, wanted))
+            return true;
+    }
+    return false;
+}
+
+#define WORD_ENDS " \t\r\n\"';,={}()<>"
+
+/* The first word of text that names the file, which a link or another path may do. */
+static const char *find_name(const char *text, const char *text_path, const char *file)
+{
+    const char *slash = strrchr(file, '/'), *name = slash != NULL ? slash + 1 : file;
+    struct stat wanted;
+
+    if (stat(file, &wanted) != 0)
+        return NULL;
+    for (const char *at = text + strspn(text, WORD_ENDS); *at != '\0';) {
+        size_t size = strcspn(at, WORD_ENDS);
+        KYOK_AUTO_FREE char *word = size < PATH_MAX ? strndup(at, size) : NULL;
+        bool likely = word != NULL && (strchr(word, '/') != NULL || strcmp(word, name) == 0 ||
+                                       strchr(word, '.') != NULL);
+
+        if (likely && names_file(word, text_path, &wanted))
+            return at;
+        at += size;
+        at += strspn(at, WORD_ENDS);
+    }
+    return NULL;
+}
+
 /* nginx, haproxy and others name the PEM reference, not the key. */
 static void find_pem_names(struct cli_uses *uses)
 {
     size_t known = uses->count;
+    bool whole;
 
-    for (size_t i = 0; i < uses->text_count; i++) {
-        KYOK_AUTO_FREE char *text = read_text(uses->texts[i]);
+    for (size_t j = 0; j < known; j++)
+        for (size_t i = 0; i < uses->text_count && strcmp(uses->list[j].kind, CLI_USE_PEM) == 0;
+             i++) {
+            KYOK_AUTO_FREE char *text = read_text(uses->texts[i], &whole);
+            const char *at =
+                text != NULL ? find_name(text, uses->texts[i], uses->list[j].path) : NULL;
 
-        for (size_t j = 0; text != NULL && j < known; j++) {
-            const char *at = strcmp(uses->list[j].kind, CLI_USE_PEM) == 0
-                                 ? strstr(text, uses->list[j].path)
-                                 : NULL;
             if (at != NULL)
                 add_finding(uses, uses->texts[i], line_of(text, at), "configuration",
                             uses->list[j].path);
         }
-    }
 }
 
 static const char *const usual_places[] = {
     "/etc/kyok",  "/etc/nginx",   "/etc/ssl",     "/etc/pki",      "/etc/haproxy",
-    "/etc/httpd", "/etc/apache2", "/etc/libvirt", "/var/lib/kyok", NULL};
+    "/etc/httpd", "/etc/apache2", "/etc/libvirt", "/var/lib/kyok", "/var/lib/libvirt",
+    NULL};
 
 enum kyok_status cli_uses_find(struct cli_uses *uses, const char *const *paths, size_t count,
                                struct kyok_error *err)
@@ -435,7 +439,7 @@ const struct cli_verb cli_envelope_uses_verbs[] = {
      .summary = "find what rests on a key",
      .description =
          "Looks through the files in and below PATH... (the usual folders of kyok, nginx, haproxy, "
-         "OpenSSL, Apache and libvirt below /etc when none is given) for envelopes, streams and "
+         "OpenSSL, Apache and libvirt when none is given) for envelopes, streams and "
          "disk "
          "records that the key opens, PEM references to it, and configuration that names it or "
          "such "

@@ -21,6 +21,7 @@ static void setup_free(struct setup *setup)
         json_decref(setup->groups[i].mechanisms);
     }
     json_decref(setup->problems);
+    json_decref(setup->endpoints);
     kyok_buffer_free(&setup->conf);
     kyok_buffer_free(&setup->openssl);
     kyok_buffer_free(&setup->nginx);
@@ -92,6 +93,7 @@ static enum kyok_status run_steps(struct setup *setup)
         return undo(setup);
     if (pin_source != NULL)
         KYOK_TRY(kyok_pin_source_check(pin_source, &cli->error));
+    KYOK_TRY(setup_check_kmip(setup));
     KYOK_TRY(setup_find_tokens(setup));
     KYOK_TRY(setup_write_texts(setup));
     if (!dry)
@@ -102,8 +104,10 @@ static enum kyok_status run_steps(struct setup *setup)
 static enum kyok_status run_setup(struct cli *cli)
 {
     const char *path = cli->config_path != NULL ? cli->config_path : secure_getenv("KYOK_CONF");
-    struct setup setup = {
-        .cli = cli, .path = path != NULL ? path : KYOK_DEFAULT_CONFIG, .problems = json_array()};
+    struct setup setup = {.cli = cli,
+                          .path = path != NULL ? path : KYOK_DEFAULT_CONFIG,
+                          .problems = json_array(),
+                          .endpoints = json_array()};
     enum kyok_status status = run_steps(&setup);
     setup_free(&setup);
     return status;
@@ -121,21 +125,38 @@ static const struct cli_option setup_options[] = {
     {.name = "--pin-source",
      .argument = "SOURCE",
      .summary = "where the PIN comes from, instead of credential:kyok-NAME"},
-    {.name = "--test", .summary = "log in and try each mechanism, instead of believing the lists"},
+    {.name = "--kmip",
+     .argument = "NAME",
+     .summary =
+         "a group for the KMIP server that --server, --ca, --certificate and --key describe; "
+         "tokens are then looked for with --module only"},
+    {.name = "--server",
+     .argument = "URL",
+     .summary = "kmips://HOST:PORT, one for each replica",
+     .repeatable = true},
+    {.name = "--ca", .argument = "FILE", .summary = "who signs the server's certificate"},
+    {.name = "--certificate", .argument = "FILE", .summary = "of this host, for the server"},
+    {.name = "--key",
+     .argument = "FILE",
+     .summary = "of that certificate: a PEM file, or a pkcs11: reference"},
+    {.name = "--test",
+     .summary =
+         "log in and try each mechanism, instead of believing the lists; ask the KMIP server"},
     {.name = "--dry-run", .summary = "write nothing, print what would be written"},
     {.name = "--undo", .summary = "remove the kyok.conf that setup made"},
 };
 
 const struct cli_verb cli_setup_verbs[] = {
     {.words = "setup",
-     .summary = "find tokens and write kyok.conf",
+     .summary = "find tokens, take in a KMIP server, write kyok.conf",
      .description =
          "Finds PKCS#11 modules and their tokens, says what each token can do for kyok by its "
          "mechanisms, writes kyok.conf with one group per token label (tokens of one module with "
          "one "
          "label are taken for replicas), and prints the lines for openssl.cnf, nginx and libvirt "
          "and "
-         "the commands that seal the PINs. Without --test it logs in nowhere. It replaces no "
+         "the commands that seal the PINs. A KMIP server is never searched for: --kmip and the "
+         "options with it describe one. Without --test it logs in nowhere. It replaces no "
          "kyok.conf but one "
          "that "
          "it made.",

@@ -24,7 +24,9 @@ struct setup {
     const char *path;
     struct setup_group groups[SETUP_GROUPS_MAX];
     size_t group_count;
-    json_t *problems; /* modules that could not be asked */
+    json_t *problems;  /* modules that could not be asked */
+    const char *kmip;  /* --kmip: the name of its group, or NULL */
+    json_t *endpoints; /* its servers, once tried */
     struct kyok_buffer conf, openssl, nginx, libvirt, credentials;
 };
 
@@ -32,6 +34,11 @@ enum kyok_status setup_no_memory(struct setup *setup);
 bool setup_has_word(const json_t *words, const char *word);
 /* Asks the modules, fills groups and problems. */
 enum kyok_status setup_find_tokens(struct setup *setup);
+/* --kmip and what belongs to it: checked, written into conf, tried with --test, printed. */
+enum kyok_status setup_check_kmip(struct setup *setup);
+enum kyok_status setup_write_kmip(struct setup *setup);
+enum kyok_status setup_test_kmip(struct setup *setup, const struct kyok_config *config);
+void setup_print_kmip(const struct setup *setup);
 /* Fills conf, and the lines for programs. */
 enum kyok_status setup_write_texts(struct setup *setup);
 /* Prints it all; written: setup->path has it. */

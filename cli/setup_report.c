@@ -72,15 +72,17 @@ enum kyok_status setup_report(struct setup *setup, bool written)
         json_array_append_new(groups, json_group(&setup->groups[i]));
     if (cli->json)
         return cli_json(cli,
-                        json_pack("{s:o, s:b, s:o, s:s, s:s, s:s, s:s, s:s, s:O}", "path",
-                                  cli_json_text(setup->path), "written", written, "groups", groups,
-                                  "conf", (char *)setup->conf.data, "openssl",
-                                  (char *)setup->openssl.data, "nginx", (char *)setup->nginx.data,
-                                  "libvirt", (char *)setup->libvirt.data, "credentials",
+                        json_pack("{s:o, s:b, s:o, s:s*, s:O, s:s, s:s, s:s, s:s, s:s, s:O}",
+                                  "path", cli_json_text(setup->path), "written", written, "groups",
+                                  groups, "kmip", setup->kmip, "servers", setup->endpoints, "conf",
+                                  (char *)setup->conf.data, "openssl", (char *)setup->openssl.data,
+                                  "nginx", (char *)setup->nginx.data, "libvirt",
+                                  (char *)setup->libvirt.data, "credentials",
                                   (char *)setup->credentials.data, "problems", setup->problems));
     json_decref(groups);
     for (size_t i = 0; i < setup->group_count; i++)
         print_group(&setup->groups[i]);
+    setup_print_kmip(setup);
     printf("\n%s %s\n", written ? "Written to" : "Would be written to", setup->path);
     if (!written)
         fputs((char *)setup->conf.data, stdout);

@@ -30,11 +30,23 @@ static enum kyok_status write_conf(struct setup *setup)
         done &= write_group(&setup->conf, &setup->groups[i]);
     if (!done)
         return setup_no_memory(setup);
+    KYOK_TRY(setup_write_kmip(setup));
     /* What is written must be what kyok reads: paths and PIN sources came from outside. */
     KYOK_TRY(kyok_config_parse(kyok_buffer_bytes(&setup->conf), "the new configuration", &config,
                                &setup->cli->error));
+    enum kyok_status status = setup_test_kmip(setup, config);
     kyok_config_free(config);
-    return KYOK_OK;
+    return status;
+}
+
+/* A key of the first group, as a program's configuration names it. */
+static bool name_key(const struct setup *setup, const char *key, char *room, size_t size)
+{
+    int length =
+        setup->group_count > 0
+            ? snprintf(room, size, "pkcs11:object=%s?kyok-group=%s", key, setup->groups[0].name)
+            : snprintf(room, size, "kmip://%s?name=%s", setup->kmip, key);
+    return length > 0 && (size_t)length < size;
 }
 
 static char *provider_beside(const char *folder, const char *place)
@@ -63,31 +75,38 @@ static char *find_provider(void)
     return path != NULL ? path : strdup("kyok.so");
 }
 
-static enum kyok_status write_lines(struct setup *setup)
+static bool write_openssl(struct setup *setup)
 {
     KYOK_AUTO_FREE char *provider = find_provider();
-    const struct setup_group *first = &setup->groups[0];
-    bool done =
-        provider != NULL &&
-        kyok_buffer_printf(&setup->openssl,
-                           "openssl_conf = openssl_init\n[openssl_init]\nproviders = providers\n"
-                           "[providers]\ndefault = default_section\nkyok = kyok_section\n"
-                           "[default_section]\nactivate = 1\n[kyok_section]\nmodule = %s\n"
-                           "activate = 1\n",
-                           provider) &&
-        kyok_buffer_printf(&setup->nginx,
-                           "# kyok key generate 'pkcs11:object=www?kyok-group=%s' --type ec-p256\n"
-                           "# kyok key reference 'pkcs11:object=www?kyok-group=%s' "
-                           "-o /etc/nginx/www.key.pem\n"
-                           "ssl_certificate     /etc/nginx/www.crt;\n"
-                           "ssl_certificate_key /etc/nginx/www.key.pem;\n",
-                           first->name, first->name) &&
-        kyok_buffer_printf(
-            &setup->libvirt,
-            "# kyok key generate 'pkcs11:object=disks?kyok-group=%s' --type aes-256\n"
-            "# kyok disk create IMAGE --size 20G --key "
-            "'pkcs11:object=disks?kyok-group=%s'\n",
-            first->name, first->name);
+    return provider != NULL &&
+           kyok_buffer_printf(&setup->openssl,
+                              "openssl_conf = openssl_init\n[openssl_init]\nproviders = providers\n"
+                              "[providers]\ndefault = default_section\nkyok = kyok_section\n"
+                              "[default_section]\nactivate = 1\n[kyok_section]\nmodule = %s\n"
+                              "activate = 1\n",
+                              provider);
+}
+
+static bool write_examples(struct setup *setup)
+{
+    char www[256], disks[256];
+    return name_key(setup, "www", www, sizeof(www)) &&
+           name_key(setup, "disks", disks, sizeof(disks)) &&
+           kyok_buffer_printf(&setup->nginx,
+                              "# kyok key generate '%s' --type ec-p256\n"
+                              "# kyok key reference '%s' -o /etc/nginx/www.key.pem\n"
+                              "ssl_certificate     /etc/nginx/www.crt;\n"
+                              "ssl_certificate_key /etc/nginx/www.key.pem;\n",
+                              www, www) &&
+           kyok_buffer_printf(&setup->libvirt,
+                              "# kyok key generate '%s' --type aes-256\n"
+                              "# kyok disk create IMAGE --size 20G --key '%s'\n",
+                              disks, disks);
+}
+
+static bool write_credentials(struct setup *setup)
+{
+    bool done = true;
     for (size_t i = 0; i < setup->group_count; i++) {
         const char *source = setup->groups[i].pin_source;
         if (strncmp(source, "credential:", 11) == 0)
@@ -97,11 +116,25 @@ static enum kyok_status write_lines(struct setup *setup)
                                    "# and in each unit: [Service] LoadCredentialEncrypted=%s\n",
                                    source + 11, source + 11, source + 11);
     }
-    done &= kyok_buffer_append(&setup->openssl, "", 1) &&
-            kyok_buffer_append(&setup->nginx, "", 1) &&
-            kyok_buffer_append(&setup->libvirt, "", 1) &&
-            kyok_buffer_append(&setup->credentials, "", 1);
-    return done ? KYOK_OK : setup_no_memory(setup);
+    return done;
+}
+
+static bool end_texts(struct setup *setup)
+{
+    struct kyok_buffer *texts[] = {&setup->openssl, &setup->nginx, &setup->libvirt,
+                                   &setup->credentials};
+    bool done = true;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        done &= kyok_buffer_append(texts[i], "", 1);
+    return done;
+}
+
+static enum kyok_status write_lines(struct setup *setup)
+{
+    return write_openssl(setup) && write_examples(setup) && write_credentials(setup) &&
+                   end_texts(setup)
+               ? KYOK_OK
+               : setup_no_memory(setup);
 }
 
 enum kyok_status setup_write_texts(struct setup *setup)

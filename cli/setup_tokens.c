@@ -178,6 +178,8 @@ enum kyok_status setup_find_tokens(struct setup *setup)
 {
     struct cli *cli = setup->cli;
     const char *path = cli_option(cli, "--module");
+    if (path == NULL && setup->kmip != NULL)
+        return KYOK_OK;
     if (path == NULL)
         KYOK_TRY(take_known(setup));
     for (size_t i = 0; path != NULL; path = cli_option_at(cli, "--module", ++i))

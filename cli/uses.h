@@ -30,6 +30,8 @@ struct cli_uses {
 /* count 0: the usual places. */
 enum kyok_status cli_uses_find(struct cli_uses *uses, const char *const *paths, size_t count,
                                struct kyok_error *err);
+/* True unless something that text, a reference, and the wanted key both name differs. */
+bool cli_uses_match(const struct cli_uses *uses, const char *text, enum kyok_origin origin);
 json_t *cli_uses_json(const struct cli_uses *uses);
 void cli_uses_print(FILE *stream, const struct cli_uses *uses);
 /* KYOK_INCOMPLETE when there were unread ones: what is not known to use the key may do so. */

@@ -220,7 +220,7 @@ cp /dev/null "$SANDBOX/empty.cnf"
 doctor() {
     local conf=$1
     shift
-    "$KYOK" doctor --config "$conf" --openssl-conf "$SANDBOX/empty.cnf" --json "$@" 2>/dev/null |
+    "$KYOK" doctor --config "$conf" --openssl-conf "$SANDBOX/empty.cnf" --nginx-conf "$SANDBOX/empty.cnf" --json "$@" 2>/dev/null |
         json 'join "\n", map { "$_->{level} $_->{check}: " . ($_->{object} // "") . " $_->{what} [" . ($_->{remedy} // "") . "]" } @{$j->{findings}}'
 }
 # found NAME REGEX CONF ARGUMENT...
@@ -233,7 +233,7 @@ found() {
 faulty f reset
 found "a good group" '^good token hsm: web the token is there' "$faulty_conf"
 is "doctor does not log in" "$(faulty f count C_Login)" 0
-ok "nothing bad: exit code 0" "$KYOK" doctor --config "$faulty_conf" --openssl-conf "$SANDBOX/empty.cnf"
+ok "nothing bad: exit code 0" "$KYOK" doctor --config "$faulty_conf" --openssl-conf "$SANDBOX/empty.cnf" --nginx-conf "$SANDBOX/empty.cnf"
 found "a plain PIN file is flagged" '^warning token hsm: .*plain file.*LoadCredentialEncrypted' "$faulty_conf"
 all=$(doctor "$faulty_conf" --login)
 at_most "logged in once at most" "$(faulty f count C_Login)" 1
@@ -258,12 +258,12 @@ printf '%s\n' "$PIN" >"$pin"
 
 faulty f hang C_GetTokenInfo
 refused "a module that hangs is cut off" 3 'does not answer' timeout 40 \
-    "$KYOK" doctor --config "$faulty_conf" --openssl-conf "$SANDBOX/empty.cnf"
+    "$KYOK" doctor --config "$faulty_conf" --openssl-conf "$SANDBOX/empty.cnf" --nginx-conf "$SANDBOX/empty.cnf"
 faulty f release
 faulty f clear
 faulty f remove
 refused "a token that is away" 3 'no token fits' "$KYOK" doctor --config "$faulty_conf" \
-    --openssl-conf "$SANDBOX/empty.cnf"
+    --openssl-conf "$SANDBOX/empty.cnf" --nginx-conf "$SANDBOX/empty.cnf"
 faulty f return
 
 chmod 644 "$pin"

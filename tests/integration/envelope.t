@@ -222,13 +222,27 @@ printf '<metadata><k:record>%s</k:record></metadata>' "$(sed 's/"/\&quot;/g' all
 uses() { "$KYOK" --json uses "$1" site | python3 -c '
 import json, os, sys
 print(" ".join(sorted(os.path.basename(u["file"]) + ":" + u["kind"] for u in json.load(sys.stdin)["uses"])))'; }
-# "site" is given relative, so that nginx.conf names another path than the walk: give it absolute too.
-absolute=$("$KYOK" --json uses r "$SANDBOX/site" | python3 -c '
-import json, os, sys
-print(" ".join(sorted(os.path.basename(u["file"]) + ":" + u["kind"] for u in json.load(sys.stdin)["uses"])))')
 is 'uses of the first key' "$(uses a)" 'all.jwe:envelope bulk.kyok:stream domain.xml:record gcm.jwe:envelope openssl.cnf:configuration'
 is 'uses of a key of an inner layer' "$(uses b)" 'all.jwe:envelope bulk.kyok:stream domain.xml:record'
-is 'uses of a signing key' "$absolute" 'nginx.conf:configuration r.pem:pem-reference'
+is 'uses of a signing key' "$(uses r)" 'nginx.conf:configuration r.pem:pem-reference'
+mkdir site/sites-enabled && ln -s "$SANDBOX/site/r.pem" link.pem
+echo 'ssl_certificate_key r.pem;' >site/sites-enabled/relative.conf
+echo "bind :443 ssl crt $SANDBOX/link.pem" >site/haproxy.cfg
+echo 'the name of another file: other-r.pem r.pem.old' >site/notes
+is 'named relatively, and through a link' "$(uses r)" \
+    'haproxy.cfg:configuration nginx.conf:configuration r.pem:pem-reference relative.conf:configuration'
+rm -r site/sites-enabled site/haproxy.cfg site/notes
+python3 - <<'PY'
+import json
+j = open("all.jwe").read()
+for old, new in (("&", "&amp;"), ("<", "&lt;"), ('"', "&#34;")):
+    j = j.replace(old, new)
+open("site/domain.xml", "a").write("\n<domain><metadata><k:disk>" + j + "</k:disk></metadata></domain>")
+PY
+is 'a record in other entities' "$("$KYOK" --json uses b site | grep -o domain.xml | wc -l)" 2
+yes 'a line of a long text' | head -c 5000000 >site/long.txt
+refused 'a text too long to be read whole is not passed over' 4 'long.txt: this file cannot be read' "$KYOK" uses a2 site
+rm site/long.txt
 is 'a key that nothing uses' "$(uses a2)" ''
 head -c 600 many/bulk.kyok >site/cut.kyok
 refused 'a file that may use it and cannot be read' 4 'cut.kyok: this file cannot be read' "$KYOK" uses a2 site
