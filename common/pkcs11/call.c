@@ -286,6 +286,16 @@ static enum kyok_status nobody(struct kyok_group *group, const struct choice *ch
     return kyok_remedy(err, "check module and uri in %s", group->config->where);
 }
 
+static bool is_present(struct kyok_token *token)
+{
+    bool present;
+
+    pthread_mutex_lock(&token->module->lock);
+    present = token->present;
+    pthread_mutex_unlock(&token->module->lock);
+    return present;
+}
+
 /* A key is made in one token, and which one must be said. */
 static enum kyok_status restrict_to_one(struct kyok_group *group, const struct kyok_plan *plan,
                                         struct choice *choice, struct kyok_error *err)
@@ -293,7 +303,7 @@ static enum kyok_status restrict_to_one(struct kyok_group *group, const struct k
     size_t kept = 0;
 
     for (size_t i = 0; i < choice->count; i++) {
-        if (kyok_token_fits(choice->members[i], plan->reference))
+        if (is_present(choice->members[i]) && kyok_token_fits(choice->members[i], plan->reference))
             choice->members[kept++] = choice->members[i];
     }
     choice->count = kept;

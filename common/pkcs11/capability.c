@@ -83,3 +83,28 @@ const char *kyok_sign_alternative(enum kyok_sign_scheme scheme)
     }
     return NULL;
 }
+
+const char *kyok_cipher_alternative(enum kyok_cipher_scheme scheme)
+{
+    switch (scheme) {
+    case KYOK_CIPHER_RSA_RAW:
+        return "the token has no CKM_RSA_X_509 to decrypt with: use OAEP";
+    case KYOK_CIPHER_RSA_PKCS1:
+        return "the token has neither CKM_RSA_X_509 nor CKM_RSA_PKCS to decrypt with: encrypt to "
+               "an RSA key of another token, with OAEP";
+    case KYOK_CIPHER_RSA_PKCS1_TLS:
+        return "the token has neither CKM_RSA_X_509 nor CKM_RSA_PKCS to decrypt with: leave the "
+               "cipher suites with RSA key exchange out";
+    case KYOK_CIPHER_RSA_OAEP:
+        return "the token has neither CKM_RSA_PKCS_OAEP nor CKM_RSA_X_509 to decrypt with: encrypt "
+               "to an RSA key of another token";
+    case KYOK_CIPHER_AES_GCM:
+        return "the token has no CKM_AES_GCM: seal with A256KW (CKM_AES_KEY_WRAP) or RSA-OAEP-256";
+    case KYOK_CIPHER_AES_KW:
+        return "the token has no CKM_AES_KEY_WRAP: seal with A256GCMKW (CKM_AES_GCM) or "
+               "RSA-OAEP-256";
+    case KYOK_CIPHER_AES_KWP:
+        return "the token has no CKM_AES_KEY_WRAP_PAD: use another token";
+    }
+    return NULL;
+}

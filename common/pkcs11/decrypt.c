@@ -328,6 +328,8 @@ enum kyok_status kyok_group_decrypt(struct kyok_group_key *key,
         return kyok_fail(err, KYOK_INVALID, key->reference->text,
                          "the ciphertext does not fit this key");
     status = kyok_group_call(key->group, key, &plan, deadline, err);
+    if (status == KYOK_UNSUPPORTED)
+        kyok_remedy(err, "%s", kyok_cipher_alternative(request->scheme));
     if (status != KYOK_OK)
         kyok_secret_free(d.output);
     else

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOKS 6
-
 /* --- this process's view --- */
 
 struct kyok_live_group *kyok_group_live(struct kyok_group *group)
@@ -172,7 +170,8 @@ static enum kyok_status scan_for(struct kyok_group *group, struct kyok_live_grou
     KYOK_TRY(kyok_module_ready(module, true, deadline, err));
     join_all(group, live, module);
     for (unsigned n = 0;
-         n < LOOKS && !has_members(live) && kyok_module_look_anew(module, n > 0, deadline); n++)
+         n < KYOK_LOOKS && !has_members(live) && kyok_module_look_anew(module, n > 0, deadline);
+         n++)
         join_all(group, live, module);
     return KYOK_OK;
 }
@@ -256,6 +255,25 @@ enum kyok_status kyok_group_discover(struct kyok_group *group, bool again,
     if (any && start_afresh_due(live))
         start_afresh(group, live, paths, deadline);
     return KYOK_OK;
+}
+
+bool kyok_group_look_anew(struct kyok_group *group, struct kyok_deadline deadline)
+{
+    struct kyok_live_group *live = kyok_group_live(group);
+    KYOK_AUTO_FREE char **paths = list_modules(group);
+    bool any = false;
+
+    for (size_t i = 0; live != NULL && paths != NULL && paths[i] != NULL; i++) {
+        struct kyok_module *module;
+        struct kyok_error ignored;
+
+        if (kyok_module_get(paths[i], group->config->init_args, &module, &ignored) != KYOK_OK ||
+            !kyok_module_look_anew(module, true, deadline))
+            continue;
+        join_all(group, live, module);
+        any = true;
+    }
+    return any;
 }
 
 size_t kyok_group_members(struct kyok_group *group, const struct kyok_reference *reference,

@@ -91,6 +91,7 @@ enum kyok_status kyok_group_encrypt(struct kyok_group_key *key, struct kyok_ciph
 {
     struct enciphering e = {.request = request, .output = output};
     struct kyok_plan plan = {.verb = "encrypt", .attempt = encrypt, .arg = &e, .login = true};
+    enum kyok_status status;
 
     if (request->scheme < KYOK_CIPHER_AES_GCM || key->type != KYOK_KEY_AES)
         return kyok_fail(err, KYOK_INVALID, key->reference->text,
@@ -100,5 +101,8 @@ enum kyok_status kyok_group_encrypt(struct kyok_group_key *key, struct kyok_ciph
         if (RAND_bytes_ex(kyok_library_context(), request->iv, 12, 0) <= 0)
             return kyok_fail(err, KYOK_SYSTEM, key->reference->text, "no randomness for an IV");
     }
-    return kyok_group_call(key->group, key, &plan, deadline, err);
+    status = kyok_group_call(key->group, key, &plan, deadline, err);
+    if (status == KYOK_UNSUPPORTED)
+        kyok_remedy(err, "%s", kyok_cipher_alternative(request->scheme));
+    return status;
 }

@@ -31,14 +31,26 @@ static const struct generation {
     CK_MECHANISM_TYPE mechanism;
     CK_KEY_TYPE key_type;
     unsigned uses; /* when the request names none */
+    const char *name, *alternative;
 } generations[] = {
-    {KYOK_KEY_RSA, CKM_RSA_PKCS_KEY_PAIR_GEN, CKK_RSA, KYOK_USE_SIGN | KYOK_USE_DECRYPT},
-    {KYOK_KEY_EC, CKM_EC_KEY_PAIR_GEN, CKK_EC, KYOK_USE_SIGN | KYOK_USE_DERIVE},
-    {KYOK_KEY_ED25519, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, KYOK_USE_SIGN},
-    {KYOK_KEY_ED448, CKM_EC_EDWARDS_KEY_PAIR_GEN, CKK_EC_EDWARDS, KYOK_USE_SIGN},
-    {KYOK_KEY_X25519, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, KYOK_USE_DERIVE},
-    {KYOK_KEY_X448, CKM_EC_MONTGOMERY_KEY_PAIR_GEN, CKK_EC_MONTGOMERY, KYOK_USE_DERIVE},
-    {KYOK_KEY_AES, CKM_AES_KEY_GEN, CKK_AES, KYOK_USE_DECRYPT | KYOK_USE_WRAP},
+#define HOW(mechanism) mechanism
+#define NAMED(mechanism) #mechanism
+    {KYOK_KEY_RSA, HOW(CKM_RSA_PKCS_KEY_PAIR_GEN), CKK_RSA, KYOK_USE_SIGN | KYOK_USE_DECRYPT,
+     NAMED(CKM_RSA_PKCS_KEY_PAIR_GEN), "make an EC key (--type ec-p256)"},
+    {KYOK_KEY_EC, HOW(CKM_EC_KEY_PAIR_GEN), CKK_EC, KYOK_USE_SIGN | KYOK_USE_DERIVE,
+     NAMED(CKM_EC_KEY_PAIR_GEN), "make an RSA key (--type rsa-3072)"},
+    {KYOK_KEY_ED25519, HOW(CKM_EC_EDWARDS_KEY_PAIR_GEN), CKK_EC_EDWARDS, KYOK_USE_SIGN,
+     NAMED(CKM_EC_EDWARDS_KEY_PAIR_GEN), "make an EC key (--type ec-p256)"},
+    {KYOK_KEY_ED448, HOW(CKM_EC_EDWARDS_KEY_PAIR_GEN), CKK_EC_EDWARDS, KYOK_USE_SIGN,
+     NAMED(CKM_EC_EDWARDS_KEY_PAIR_GEN), "make an EC key (--type ec-p521)"},
+    {KYOK_KEY_X25519, HOW(CKM_EC_MONTGOMERY_KEY_PAIR_GEN), CKK_EC_MONTGOMERY, KYOK_USE_DERIVE,
+     NAMED(CKM_EC_MONTGOMERY_KEY_PAIR_GEN), "agree on keys with P-256 (--type ec-p256)"},
+    {KYOK_KEY_X448, HOW(CKM_EC_MONTGOMERY_KEY_PAIR_GEN), CKK_EC_MONTGOMERY, KYOK_USE_DERIVE,
+     NAMED(CKM_EC_MONTGOMERY_KEY_PAIR_GEN), "agree on keys with P-521 (--type ec-p521)"},
+    {KYOK_KEY_AES, HOW(CKM_AES_KEY_GEN), CKK_AES, KYOK_USE_DECRYPT | KYOK_USE_WRAP,
+     NAMED(CKM_AES_KEY_GEN), "seal to an RSA key of this token (--type rsa-3072)"},
+#undef HOW
+#undef NAMED
 };
 
 struct generating {
@@ -48,6 +60,7 @@ struct generating {
     unsigned uses;
     uint8_t id[256];
     size_t id_size;
+    bool begun; /* the token was asked to: whatever it answered, the key may be there */
 };
 
 /* --- templates: born private, sensitive, never extractable, on the token --- */
@@ -115,25 +128,57 @@ static CK_RV generate_pair(const struct kyok_call *call, const struct generating
                                              private_key.count, &public_object, &private_object);
 }
 
+static enum kyok_status cannot(const struct kyok_call *call, const struct generating *g,
+                               struct kyok_error *err)
+{
+    char text[128];
+
+    kyok_fail(err, KYOK_UNSUPPORTED, g->reference->text, "%s cannot generate this type of key",
+              kyok_token_text(call->lease->token, text, sizeof(text)));
+    kyok_because(err, "it offers no %s", g->how->name);
+    return kyok_remedy(err, "%s, or import one", g->how->alternative);
+}
+
+/* Another key of the name, or the one that an earlier try has made although it failed: its id
+ * tells.
+ */
+static CK_RV seek(const struct kyok_call *call, const struct generating *g, size_t *named,
+                  size_t *made)
+{
+    CK_OBJECT_CLASS object_class =
+        g->request->type == KYOK_KEY_AES ? CKO_SECRET_KEY : CKO_PRIVATE_KEY;
+    CK_OBJECT_HANDLE found[1];
+    CK_RV rv = kyok_objects_find(call->lease, object_class, g->reference->object, NULL, 0, found, 1,
+                                 named);
+
+    *made = 0;
+    if (rv == CKR_OK && *named > 0 && g->begun)
+        rv = kyok_objects_find(call->lease, object_class, g->reference->object, g->id, g->id_size,
+                               found, 1, made);
+    return rv;
+}
+
 static CK_RV generate(const struct kyok_call *call, void *arg, struct kyok_error *err)
 {
-    const struct generating *g = arg;
-    bool secret = g->request->type == KYOK_KEY_AES;
-    CK_OBJECT_HANDLE found[1];
+    struct generating *g = arg;
     char text[128];
-    size_t count;
-    CK_RV rv = kyok_objects_find(call->lease, secret ? CKO_SECRET_KEY : CKO_PRIVATE_KEY,
-                                 g->reference->object, NULL, 0, found, 1, &count);
+    size_t named, made;
+    CK_RV rv = seek(call, g, &named, &made);
 
-    if (rv != CKR_OK)
+    if (rv != CKR_OK || made > 0)
         return rv;
-    if (count > 0) {
+    if (named > 0) {
         kyok_fail(err, KYOK_REFUSED, g->reference->text, "%s already has a key of this name",
                   kyok_token_text(call->lease->token, text, sizeof(text)));
         kyok_remedy(err, "choose another object= name");
         return CKR_OK;
     }
-    return secret ? generate_secret(call, g) : generate_pair(call, g);
+    if (!kyok_token_can(call->lease, g->how->mechanism, 0)) {
+        cannot(call, g, err);
+        return CKR_OK;
+    }
+    g->begun = true;
+    return g->request->type == KYOK_KEY_AES ? generate_secret(call, g) : generate_pair(call, g);
 }
 
 /* --- what may be asked --- */
@@ -178,6 +223,14 @@ static enum kyok_status prepare(struct generating *g, struct kyok_error *err)
     return KYOK_OK;
 }
 
+/* SoftHSM 2.6.1 rewrites its token at each login, and a process that looks in that moment finds
+ * none, or one without a PIN. Nothing has been asked of the token yet, so another look is safe. */
+static bool may_settle(enum kyok_status status, const struct kyok_error *err)
+{
+    return status == KYOK_UNREACHABLE || status == KYOK_NOT_FOUND ||
+           (status == KYOK_PIN && strcmp(err->reason, "CKR_USER_PIN_NOT_INITIALIZED") == 0);
+}
+
 enum kyok_status kyok_group_generate(struct kyok_group *group,
                                      const struct kyok_reference *reference,
                                      const struct kyok_generate_request *request,
@@ -196,6 +249,10 @@ enum kyok_status kyok_group_generate(struct kyok_group *group,
     enum kyok_status status = prepare(&generating, err);
 
     if (status == KYOK_OK)
+        status = kyok_group_call(group, NULL, &plan, deadline, err);
+    for (unsigned n = 0; n < KYOK_LOOKS && !generating.begun && may_settle(status, err) &&
+                         kyok_group_look_anew(group, deadline);
+         n++)
         status = kyok_group_call(group, NULL, &plan, deadline, err);
     event.result = kyok_status_name(status);
     kyok_event_emit(&event);

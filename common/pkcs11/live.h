@@ -240,6 +240,9 @@ struct kyok_live_group *kyok_group_live(struct kyok_group *group);
 /* Looks for members; again: also when some are known (throttled). */
 enum kyok_status kyok_group_discover(struct kyok_group *group, bool again,
                                      struct kyok_deadline deadline, struct kyok_error *err);
+/* Starts the group's modules again after a pause, where kyok may: false when none was. */
+bool kyok_group_look_anew(struct kyok_group *group, struct kyok_deadline deadline);
+#define KYOK_LOOKS 6 /* for a token that another process may be writing */
 /* The member URI that a token joined by; NULL for a group without URIs. */
 const struct kyok_reference *kyok_group_uri_of(const struct kyok_group *group,
                                                const struct kyok_token *token);
@@ -345,5 +348,6 @@ enum kyok_status kyok_key_usable(const struct kyok_lease *lease, enum kyok_key_t
                                  const char *object, struct kyok_error *err);
 /* What to do instead where a token lacks the scheme's mechanism. */
 const char *kyok_sign_alternative(enum kyok_sign_scheme scheme);
+const char *kyok_cipher_alternative(enum kyok_cipher_scheme scheme);
 
 #endif

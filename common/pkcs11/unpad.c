@@ -139,6 +139,7 @@ static bool expand(const uint8_t kdk[32], const char *label, uint8_t *out, size_
             return false;
         memcpy(out + done, part, size - done < 32 ? size - done : 32);
     }
+    kyok_wipe(part, sizeof(part));
     return true;
 }
 
@@ -180,6 +181,7 @@ bool kyok_unpad_pkcs1_implicit(struct kyok_bytes block, struct kyok_bytes cipher
             message[i] = (uint8_t)choose(good, block.data[at + i], synthetic[at + i]);
     }
     kyok_wipe(kdk, sizeof(kdk));
+    kyok_wipe(candidates, sizeof(candidates));
     kyok_wipe(synthetic, sizeof(synthetic));
     return done;
 }
