@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Doctor: openssl.cnf, certificates, and PEM key references. */
 #include "cli/doctor.h"
+#include "common/config/provider_parameters.h"
 
 #include <openssl/conf.h>
 #include <openssl/err.h>
@@ -34,9 +35,33 @@ static bool is_kyok(const CONF *conf, const CONF_VALUE *entry)
     return strcmp(entry->name, "kyok") == 0;
 }
 
+/* OpenSSL passes a misspelt parameter over in silence, and the provider cannot see it. */
+static void check_parameter(struct doctor *doctor, const char *path, const char *name)
+{
+#define NAME(name, setter) name,
+    static const char *const known[] = {KYOK_PROVIDER_PARAMETERS(NAME) "module", "activate",
+                                        "identity", "soft_load"};
+#undef NAME
+    struct cli_nearest nearest = {.word = name};
+    char remedy[128] = "take it out; the parameters are in kyok-provider(7)", safe[64];
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcmp(name, known[i]) == 0)
+            return;
+        cli_nearest_try(&nearest, known[i]);
+    }
+    if (nearest.best != NULL)
+        snprintf(remedy, sizeof(remedy), "did you mean %s?", nearest.best);
+    doctor_find(doctor, DOCTOR_BAD, OPENSSL, path, remedy,
+                "\"%s\" in kyok's section is no parameter that it knows, and has no effect",
+                cli_safe(name, safe, sizeof(safe)));
+}
+
 static void check_section(struct doctor *doctor, const CONF *conf, const char *path,
                           const char *section)
 {
+    const STACK_OF(CONF_VALUE) *lines = NCONF_get_section(conf, section);
+    for (int i = 0; lines != NULL && i < sk_CONF_VALUE_num(lines); i++)
+        check_parameter(doctor, path, sk_CONF_VALUE_value(lines, i)->name);
     const char *module = NCONF_get_string(conf, section, "module");
     const char *pin = NCONF_get_string(conf, section, "pkcs11-module-token-pin");
     struct kyok_error ignored;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The provider's section of openssl.cnf: kyok's own parameters, and pkcs11-provider's by their
  * names, so that moving there and back is a change of the module's path. */
+#include "common/config/provider_parameters.h"
 #include "openssl-provider/provider.h"
 
 #include <errno.h>
@@ -167,7 +168,7 @@ static bool set_blocked(struct kp_settings *settings, const char *name, const ch
 }
 
 /* Known and harmless: kyok has nothing that the parameter would change. */
-static bool accept(struct kp_settings *settings, const char *name, const char *value)
+static bool set_nothing(struct kp_settings *settings, const char *name, const char *value)
 {
     (void)settings;
     (void)name;
@@ -175,30 +176,12 @@ static bool accept(struct kp_settings *settings, const char *name, const char *v
     return true;
 }
 
+#define ROW(name, what) {name, set_##what},
 static const struct {
     const char *name;
     setter *set;
-} parameters[] = {
-    {"config", set_config},
-    {"timeout", set_timeout},
-    {"kmip", set_kmip},
-    {"rand", set_rand},
-    {"implicit-rejection", set_implicit_rejection},
-    {"with-public", set_with_public},
-    {"pkcs11-module-path", set_module},
-    {"pkcs11-module-init-args", set_init_args},
-    {"pkcs11-module-token-pin", set_token_pin},
-    {"pkcs11-module-allow-export", set_allow_export},
-    {"pkcs11-module-login-behavior", set_login},
-    {"pkcs11-module-load-behavior", accept},  /* always at first use: design rule 7 */
-    {"pkcs11-module-cache-pins", accept},     /* PINs are read from their source at each login */
-    {"pkcs11-module-cache-keys", accept},     /* keys are never copied into sessions */
-    {"pkcs11-module-cache-sessions", accept}, /* all that the token grants stay open */
-    {"pkcs11-module-quirks", accept},         /* none of these calls is made */
-    {"pkcs11-module-encode-provider-uri-to-pem", set_encode_references},
-    {"pkcs11-module-block-operations", set_blocked},
-    {"pkcs11-module-assume-fips", set_assume_fips},
-};
+} parameters[] = {KYOK_PROVIDER_PARAMETERS(ROW)};
+#undef ROW
 #define PARAMETERS (sizeof(parameters) / sizeof(parameters[0]))
 
 static bool read_section(struct kp_provider *provider, char **values)

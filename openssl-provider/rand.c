@@ -69,20 +69,16 @@ static int from_kernel(unsigned char *out, size_t size)
 static int generate(void *data, unsigned char *out, size_t size, unsigned strength, int resistance,
                     const unsigned char *additional, size_t additional_size)
 {
-    static _Thread_local bool inside;
     struct kp_random *ctx = data;
-    int ok;
 
     (void)strength;
     (void)resistance;
     (void)additional;
     (void)additional_size;
-    if (inside)
-        return from_kernel(out, size);
-    inside = true;
-    ok = kp_token_random(ctx->provider, out, size);
-    inside = false;
-    return ok;
+    /* Asked of the module layer: a mark of this thread would still stand while a fiber waits, and
+     * send the others' requests to the kernel. */
+    return kyok_inside_custodian() ? from_kernel(out, size)
+                                   : kp_token_random(ctx->provider, out, size);
 }
 
 static int enable_locking(void *ctx)

@@ -188,6 +188,11 @@ enum kyok_status kyok_token_call(struct kyok_token *token, struct kyok_group *gr
                 return err->status;
             }
         }
+        /* The login of one operation has said more than its CK_RV does. */
+        if (begun && kyok_rv_status(rv) == KYOK_PIN && err->status != KYOK_OK) {
+            *next_member = true;
+            return err->status;
+        }
         rung = next_rung(rv, climbed);
         if (begun && plan->write && rung >= KYOK_RUNG_SESSION)
             rung = KYOK_RUNG_NONE;

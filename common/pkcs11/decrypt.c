@@ -27,14 +27,15 @@ static void give(struct deciphering *d, struct kyok_secret *output, size_t size)
 
 /* C_DecryptInit and C_Decrypt; *size: room, then length. */
 static CK_RV decrypt_once(const struct kyok_call *call, CK_MECHANISM *mechanism,
-                          struct kyok_bytes input, uint8_t *output, size_t *size)
+                          struct kyok_bytes input, uint8_t *output, size_t *size,
+                          struct kyok_error *err)
 {
     const struct kyok_lease *lease = call->lease;
     CK_ULONG length = *size;
     CK_RV rv = lease->f->C_DecryptInit(lease->handle, mechanism, call->object);
 
     if (rv == CKR_OK && call->key->always_authenticate)
-        rv = kyok_context_login(lease, call->group);
+        rv = kyok_context_login(lease, call->group, err);
     if (rv == CKR_OK)
         rv = lease->f->C_Decrypt(lease->handle, (CK_BYTE *)input.data, input.size, output, &length);
     if (rv == CKR_OK && length > *size)
@@ -46,11 +47,12 @@ static CK_RV decrypt_once(const struct kyok_call *call, CK_MECHANISM *mechanism,
 /* --- RSA --- */
 
 /* The whole block, left-padded: some tokens drop leading zeros. */
-static CK_RV decrypt_raw(const struct kyok_call *call, struct kyok_bytes input, uint8_t *block)
+static CK_RV decrypt_raw(const struct kyok_call *call, struct kyok_bytes input, uint8_t *block,
+                         struct kyok_error *err)
 {
     CK_MECHANISM raw = {CKM_RSA_X_509, NULL, 0};
     size_t modulus = (call->key->bits + 7) / 8, size = modulus;
-    CK_RV rv = decrypt_once(call, &raw, input, block, &size);
+    CK_RV rv = decrypt_once(call, &raw, input, block, &size, err);
 
     if (rv == CKR_OK && size < modulus) {
         memmove(block + modulus - size, block, size);
@@ -63,7 +65,8 @@ static CK_RV decrypt_raw(const struct kyok_call *call, struct kyok_bytes input, 
  * The secret behind implicit rejection is the key's private operation on a constant: only the key
  * can make it, each member and process makes the same one.
  */
-static CK_RV rejection_secret(const struct kyok_call *call, struct kyok_secret **rejection)
+static CK_RV rejection_secret(const struct kyok_call *call, struct kyok_secret **rejection,
+                              struct kyok_error *err)
 {
     static const char constant[] = "kyok PKCS#1 v1.5 implicit rejection v1";
     struct kyok_group_key *key = (struct kyok_group_key *)call->key;
@@ -80,7 +83,7 @@ static CK_RV rejection_secret(const struct kyok_call *call, struct kyok_secret *
         return CKR_HOST_MEMORY;
     for (size_t i = 0; i < modulus; i++)
         block[i] = (uint8_t)(i == 0 ? 0 : constant[i % (sizeof(constant) - 1)]);
-    rv = decrypt_raw(call, kyok_bytes(block, modulus), kyok_secret_data(fresh));
+    rv = decrypt_raw(call, kyok_bytes(block, modulus), kyok_secret_data(fresh), err);
     if (rv != CKR_OK || !atomic_compare_exchange_strong(&key->rejection, &none, fresh))
         kyok_secret_free(fresh);
     *rejection = atomic_load(&key->rejection);
@@ -127,9 +130,9 @@ static CK_RV rsa_on_host(const struct kyok_call *call, struct deciphering *d,
         return CKR_HOST_MEMORY;
     }
     if (request->scheme == KYOK_CIPHER_RSA_PKCS1 && !request->strict_padding)
-        rv = rejection_secret(call, &rejection);
+        rv = rejection_secret(call, &rejection, err);
     if (rv == CKR_OK)
-        rv = decrypt_raw(call, request->input, kyok_secret_data(block));
+        rv = decrypt_raw(call, request->input, kyok_secret_data(block), err);
     if (rv != CKR_OK) {
         kyok_secret_free(message);
         return rv;
@@ -146,7 +149,8 @@ static CK_RV rsa_on_host(const struct kyok_call *call, struct deciphering *d,
 
 /* A token with CKM_RSA_PKCS alone: the timing of its padding check is the token's (see the manual).
  */
-static CK_RV pkcs1_in_token(const struct kyok_call *call, struct deciphering *d)
+static CK_RV pkcs1_in_token(const struct kyok_call *call, struct deciphering *d,
+                            struct kyok_error *err)
 {
     CK_MECHANISM mechanism = {CKM_RSA_PKCS, NULL, 0};
     bool tls = d->request->scheme == KYOK_CIPHER_RSA_PKCS1_TLS;
@@ -161,8 +165,8 @@ static CK_RV pkcs1_in_token(const struct kyok_call *call, struct deciphering *d)
         return CKR_HOST_MEMORY;
     }
     told = kyok_secret_data(message);
-    rv = decrypt_once(call, &mechanism, d->request->input, kyok_secret_data(message), &size);
-    if (tls && (rv == CKR_OK || kyok_rv_rung(rv) == KYOK_RUNG_NONE)) {
+    rv = decrypt_once(call, &mechanism, d->request->input, kyok_secret_data(message), &size, err);
+    if (tls && (rv == CKR_OK || (kyok_rv_rung(rv) == KYOK_RUNG_NONE && err->status == KYOK_OK))) {
         unsigned version = (unsigned)told[0] << 8 | told[1];
 
         if (rv != CKR_OK || size != 48 ||
@@ -179,7 +183,8 @@ static CK_RV pkcs1_in_token(const struct kyok_call *call, struct deciphering *d)
     return rv;
 }
 
-static CK_RV oaep_in_token(const struct kyok_call *call, struct deciphering *d)
+static CK_RV oaep_in_token(const struct kyok_call *call, struct deciphering *d,
+                           struct kyok_error *err)
 {
     struct kyok_mechanism mechanism;
     size_t size = (call->key->bits + 7) / 8;
@@ -192,7 +197,7 @@ static CK_RV oaep_in_token(const struct kyok_call *call, struct deciphering *d)
     if (message == NULL)
         return CKR_HOST_MEMORY;
     rv = decrypt_once(call, &mechanism.mechanism, d->request->input, kyok_secret_data(message),
-                      &size);
+                      &size, err);
     if (rv == CKR_OK)
         give(d, message, size);
     else
@@ -210,7 +215,7 @@ static CK_RV decrypt_oaep(const struct kyok_call *call, struct deciphering *d,
      * in silence [2.6.1]. */
     if (raw && (d->request->hash != KYOK_HASH_SHA1 || d->request->label.size != 0))
         return rsa_on_host(call, d, err);
-    rv = oaep_in_token(call, d);
+    rv = oaep_in_token(call, d, err);
     if (raw && (rv == CKR_ARGUMENTS_BAD || kyok_rv_status(rv) == KYOK_UNSUPPORTED))
         return rsa_on_host(call, d, err);
     return rv;
@@ -229,7 +234,8 @@ static CK_RV ambiguous_failure(const struct kyok_lease *lease, CK_RV rv, CK_RV r
     return lease->f->C_GetSessionInfo(lease->handle, &info) == CKR_OK ? refusal : rv;
 }
 
-static CK_RV decrypt_gcm(const struct kyok_call *call, struct deciphering *d)
+static CK_RV decrypt_gcm(const struct kyok_call *call, struct deciphering *d,
+                         struct kyok_error *err)
 {
     const struct kyok_cipher_request *request = d->request;
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer input = {0};
@@ -247,7 +253,7 @@ static CK_RV decrypt_gcm(const struct kyok_call *call, struct deciphering *d)
         return CKR_HOST_MEMORY;
     }
     rv = decrypt_once(call, &mechanism.mechanism, kyok_buffer_bytes(&input),
-                      kyok_secret_data(message), &size);
+                      kyok_secret_data(message), &size, err);
     if (rv == CKR_OK)
         give(d, message, size);
     else
@@ -290,7 +296,7 @@ static CK_RV decrypt(const struct kyok_call *call, void *arg, struct kyok_error 
 
     switch (d->request->scheme) {
     case KYOK_CIPHER_AES_GCM:
-        return decrypt_gcm(call, d);
+        return decrypt_gcm(call, d, err);
     case KYOK_CIPHER_AES_KW:
     case KYOK_CIPHER_AES_KWP:
         return unwrap_to_host(call, d);
@@ -301,7 +307,7 @@ static CK_RV decrypt(const struct kyok_call *call, void *arg, struct kyok_error 
     default:
         if (kyok_token_can(call->lease, CKM_RSA_X_509, CKF_DECRYPT))
             return rsa_on_host(call, d, err);
-        return pkcs1_in_token(call, d);
+        return pkcs1_in_token(call, d, err);
     }
 }
 

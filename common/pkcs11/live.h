@@ -184,8 +184,10 @@ enum kyok_status kyok_token_login(struct kyok_lease *lease, struct kyok_group *g
 /* CKR_USER_NOT_LOGGED_IN when the session is a public one though the token wants a login: then "no
  * such object" is no answer. */
 CK_RV kyok_session_sees_all(const struct kyok_lease *lease);
-/* For CKA_ALWAYS_AUTHENTICATE, between Init and the operation. */
-CK_RV kyok_context_login(const struct kyok_lease *lease, struct kyok_group *group);
+/* For CKA_ALWAYS_AUTHENTICATE, between Init and the operation. Where the PIN is at fault *err says
+ * whose it was. */
+CK_RV kyok_context_login(const struct kyok_lease *lease, struct kyok_group *group,
+                         struct kyok_error *err);
 
 /* --- group.c, call.c --- */
 

@@ -104,6 +104,14 @@ static enum kyok_status refused(struct kyok_group *group, const struct kyok_toke
     return err->status;
 }
 
+static enum kyok_status refuse_again(struct kyok_group *group, const struct kyok_token *token,
+                                     const char *text, struct kyok_error *err)
+{
+    kyok_fail(err, KYOK_PIN, text, "the PIN from %s was refused before and is not tried again",
+              source_text(group, token));
+    return kyok_remedy(err, "correct it there");
+}
+
 static enum kyok_status refuse_last_try(struct kyok_group *group, const struct kyok_token *token,
                                         const char *text, struct kyok_error *err)
 {
@@ -148,12 +156,8 @@ static enum kyok_status try_pin(struct kyok_lease *lease, struct kyok_group *gro
     if (!(flags & CKF_PROTECTED_AUTHENTICATION_PATH) || group->pin != NULL ||
         pin_source(group, token) != NULL) {
         KYOK_TRY(get_pin(group, token, text, &pin, err));
-        if (was_rejected(group, lease->token, pin)) {
-            kyok_fail(err, KYOK_PIN, text,
-                      "the PIN from %s was refused before and is not tried again",
-                      source_text(group, token));
-            return kyok_remedy(err, "correct it there");
-        }
+        if (was_rejected(group, lease->token, pin))
+            return refuse_again(group, token, text, err);
         if (flags & CKF_USER_PIN_FINAL_TRY)
             return refuse_last_try(group, token, text, err);
     }
@@ -220,21 +224,28 @@ CK_RV kyok_session_sees_all(const struct kyok_lease *lease)
                : CKR_OK;
 }
 
-CK_RV kyok_context_login(const struct kyok_lease *lease, struct kyok_group *group)
+CK_RV kyok_context_login(const struct kyok_lease *lease, struct kyok_group *group,
+                         struct kyok_error *err)
 {
     KYOK_AUTO_SECRET struct kyok_secret *pin = NULL;
-    struct kyok_error err;
+    const struct kyok_token *token = lease->token;
+    char text[128];
     CK_RV rv;
 
-    if (lease->token->flags & CKF_PROTECTED_AUTHENTICATION_PATH)
-        return lease->f->C_Login(lease->handle, CKU_CONTEXT_SPECIFIC, NULL, 0);
-    if (get_pin(group, lease->token, lease->token->label, &pin, &err) != KYOK_OK ||
-        was_rejected(group, lease->token, pin))
-        return CKR_PIN_INCORRECT;
-    rv = lease->f->C_Login(lease->handle, CKU_CONTEXT_SPECIFIC, kyok_secret_data(pin),
-                           kyok_secret_size(pin));
+    kyok_token_text(token, text, sizeof(text));
+    if (!(token->flags & CKF_PROTECTED_AUTHENTICATION_PATH)) {
+        if (get_pin(group, token, text, &pin, err) != KYOK_OK)
+            return CKR_PIN_INCORRECT;
+        if (was_rejected(group, token, pin)) {
+            refuse_again(group, token, text, err);
+            return CKR_PIN_INCORRECT;
+        }
+    }
+    rv = lease->f->C_Login(lease->handle, CKU_CONTEXT_SPECIFIC,
+                           pin == NULL ? NULL : kyok_secret_data(pin),
+                           pin == NULL ? 0 : kyok_secret_size(pin));
     /* The PIN may have been changed since the session's login: each operation would burn a try. */
-    if (tells_a_wrong_pin(rv))
-        remember_rejected(group, lease->token, pin);
+    if (kyok_rv_status(rv) == KYOK_PIN)
+        refused(group, token, text, pin, rv, err);
     return rv;
 }

@@ -115,10 +115,12 @@ enum kyok_status kyok_module_get(const char *path, const char *init_args,
     }
     if (*module == NULL) {
         fresh = module_new(path, init_args);
+        inside++; /* its constructors may ask libcrypto for random numbers */
         if (fresh == NULL || fresh->path == NULL)
             status = kyok_fail(err, KYOK_SYSTEM, path, "no memory");
         else
             status = module_open(fresh, err);
+        inside--;
         if (status == KYOK_OK) {
             fresh->next = state->modules;
             state->modules = *module = fresh;

@@ -39,7 +39,7 @@ static CK_RV sign(const struct kyok_call *call, void *arg, struct kyok_error *er
     CK_RV rv = lease->f->C_SignInit(lease->handle, &signing->mechanism.mechanism, call->object);
 
     if (rv == CKR_OK && call->key->always_authenticate)
-        rv = kyok_context_login(lease, call->group);
+        rv = kyok_context_login(lease, call->group, err);
     if (rv == CKR_OK)
         rv = lease->f->C_Sign(lease->handle, (CK_BYTE *)signing->input.bytes.data,
                               signing->input.bytes.size, raw, &size);

@@ -360,6 +360,12 @@ found "a named key that is gone" '^bad key lost: ' "$SANDBOX/named.conf" --login
 
 openssl_conf "default kyok" "pkcs11-module-token-pin = 1234"
 like "doctor: a PIN in openssl.cnf" "$("$KYOK" doctor --config "$only" 2>/dev/null)" '^bad .*holds a PIN'
+openssl_conf "default kyok" "pkcs11-module-cache-pins = cache" "implicit-rejecton = no" "require = none"
+misspelt=$("$KYOK" doctor --config "$only" 2>/dev/null)
+like "doctor: a misspelt parameter in openssl.cnf" "$misspelt" '^bad .*"implicit-rejecton" .* no effect'
+like "doctor: with the right one" "$misspelt" 'did you mean implicit-rejection'
+like "doctor: one that belongs elsewhere" "$misspelt" '^bad .*"require" .* no effect'
+unlike "doctor: those of pkcs11-provider are known" "$misspelt" 'cache-pins'
 unset OPENSSL_CONF
 
 # order NAME PROVIDERS REGEX

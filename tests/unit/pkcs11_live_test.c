@@ -224,12 +224,21 @@ static void a_key_that_asks_each_time_burns_one_try(void **state)
     (void)state;
     begin(&c);
     login_answer = CKR_PIN_INCORRECT;
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(kyok_context_login(&c.lease, c.group), CKR_PIN_INCORRECT);
+    for (int i = 0; i < 3; i++) {
+        memset(&err, 0, sizeof(err));
+        assert_int_equal(kyok_context_login(&c.lease, c.group, &err), CKR_PIN_INCORRECT);
+        assert_int_equal(err.status, KYOK_PIN);
+        assert_non_null(strstr(err.what, c.source)); /* where the PIN came from */
+    }
+    assert_non_null(strstr(err.what, "not tried again"));
     assert_int_equal(logins, 1);
     write_pin("5678");
     login_answer = CKR_OK;
-    assert_int_equal(kyok_context_login(&c.lease, c.group), CKR_OK);
+    assert_int_equal(kyok_context_login(&c.lease, c.group, &err), CKR_OK);
+    assert_int_equal(logins, 2);
+    c.config.pin_source = NULL;
+    assert_int_not_equal(kyok_context_login(&c.lease, c.group, &err), CKR_OK);
+    assert_non_null(strstr(err.what, "no PIN source")); /* not "incorrect": there is none */
     assert_int_equal(logins, 2);
     kyok_group_free(c.group);
 }
