@@ -38,7 +38,10 @@ enum kyok_status disk_context(struct cli *cli, struct kyok_context **context);
 /* Opens the record, whatever VM it is bound to, and proves it on the volume. */
 enum kyok_status disk_open_record(struct cli *cli, struct kyok_context *context,
                                   const struct disk *disk, struct kyok_record_opened *opened);
-/* Writes json and a newline to path so that it appears whole. */
+/* Removes the temporary files of runs that were killed while they wrote path. The caller has the
+ * disk's lock, so that no other run is at it. */
+void disk_sweep(const char *path);
+/* Writes json and a newline to path so that it appears whole; sweeps. */
 enum kyok_status disk_write_record(struct cli *cli, const char *path, struct kyok_bytes json);
 /* Gives the pending record its final name. */
 enum kyok_status disk_commit_record(struct cli *cli, const struct disk *disk);

@@ -4,6 +4,7 @@
 #include "cli/vm.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -104,10 +105,33 @@ static enum kyok_status make_store(struct cli *cli)
     return KYOK_OK;
 }
 
+/* PATH and the six characters of a temporary name. */
+static bool is_leftover(const char *name, const char *of)
+{
+    size_t size = strlen(of);
+    return strncmp(name, of, size) == 0 && name[size] == '.' && strlen(name + size) == 7 &&
+           strspn(name + size + 1,
+                  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == 6;
+}
+
+void disk_sweep(const char *path)
+{
+    KYOK_AUTO_FREE char *first = strdup(path);
+    KYOK_AUTO_FREE char *second = strdup(path);
+    DIR *folder = first && second ? opendir(dirname(first)) : NULL;
+    const char *name = second ? basename(second) : "";
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        if (is_leftover(entry->d_name, name))
+            unlinkat(dirfd(folder), entry->d_name, 0);
+    if (folder)
+        closedir(folder);
+}
+
 enum kyok_status disk_write_record(struct cli *cli, const char *path, struct kyok_bytes json)
 {
     if (strncmp(path, KYOK_RECORD_STORE, strlen(KYOK_RECORD_STORE)) == 0)
         KYOK_TRY(make_store(cli));
+    disk_sweep(path);
     KYOK_CLEANUP(kyok_new_file_discard) struct kyok_new_file file = {.fd = -1};
     KYOK_TRY(kyok_new_file_create(path, 0600, &file, &cli->error));
     KYOK_TRY(kyok_new_file_write(&file, json, &cli->error));

@@ -103,6 +103,8 @@ static enum kyok_status prepare_target(struct cli *cli, struct kyok_context *con
     struct kyok_error none;
     struct kyok_volume probe;
     bool online;
+    if (marked(move, &online))
+        disk_sweep(move->target);
     if (!marked(move, &online) ||
         kyok_volume_open(move->target, KYOK_VOLUME_READ, &probe, &none) != KYOK_OK)
         return make_target(cli, context, move);

@@ -89,7 +89,7 @@ static enum kyok_status change_record(struct cli *cli, change_function *change)
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = {0};
     struct kyok_context *context = NULL;
     struct holders holders;
-    KYOK_TRY(disk_open(cli, cli->operands[0], KYOK_VOLUME_READ, &disk));
+    KYOK_TRY(disk_open(cli, cli->operands[0], KYOK_VOLUME_BESIDE_QEMU, &disk));
     KYOK_TRY(current_find(cli, &disk, &current));
     KYOK_TRY(holders_find(cli, &disk, &holders));
     KYOK_TRY(disk_context(cli, &context));

@@ -65,6 +65,10 @@ static enum kyok_status take_locks(struct kyok_volume *volume, enum kyok_volume_
         return KYOK_OK;
     if (errno != EAGAIN && errno != EACCES)
         return kyok_fail_errno(err, volume->path, "the volume cannot be locked");
+    if (access == KYOK_VOLUME_BESIDE_QEMU) {
+        kyok_fail(err, KYOK_BUSY, volume->path, "another run of kyok is at work on the volume");
+        return kyok_remedy(err, "wait for its end");
+    }
     kyok_fail(err, KYOK_BUSY, volume->path, "a VM or another program has the volume open");
     return kyok_remedy(err, "stop the VM first");
 }

@@ -27,7 +27,8 @@ enum kyok_volume_access {
     KYOK_VOLUME_READ,
     /* Takes QEMU's image locks for as long as it is open: KYOK_BUSY while a VM or tool has it. */
     KYOK_VOLUME_WRITE,
-    /* For a volume that QEMU has open and writes for kyok: keeps other runs of kyok away alone. */
+    /* For a record's change, and a volume that QEMU has open and writes for kyok: keeps other runs
+     * of kyok away alone. */
     KYOK_VOLUME_BESIDE_QEMU,
 };
 

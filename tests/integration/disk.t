@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# kyok disk: every verb, and re-keying that is killed at each system call that writes.
+# kyok disk: every verb. (Killed and on a full disk: disk_killed.t. Block devices: libvirt_block.t.)
 . "$(dirname "$0")/../support/lib.sh"
 need qemu-img qemu-io pkcs11-tool softhsm2-util
 
@@ -113,51 +113,4 @@ cp a.img swapped.img; cp before.img.kyok swapped.img.kyok
 dd if=before.img of=swapped.img bs=1M count=2 conv=notrunc status=none
 refused "an old header and record read nothing of the new data" any '.' mark swapped.img 'read -P 77 4096 4096'
 is "no copy is left" "$(ls ./*.reencrypt 2>/dev/null)" ""
-
-# --- killed at each system call that writes ---
-if strace -e trace=none true 2>/dev/null; then
-    # SoftHSM loses its token when it is killed while it logs in: it gets it back.
-    cp -a hsm hsm.kept
-    killed_at() {
-        local n=$1
-        shift
-        (strace -f -qq -o /dev/null -e trace=$calls -e "inject=$calls:signal=KILL:when=$n" "$@") >/dev/null 2>&1 && return 1
-        rm -rf hsm && cp -a hsm.kept hsm
-    }
-    calls=pwrite64,fsync,rename,renameat2,unlink,ftruncate,write
-    for verb in rekey reencrypt grant rewrap; do
-        case $verb in grant) set -- k.img group2;; *) set -- k.img;; esac
-        rm -f k.img*; disk create k.img --size 64K --key bank >/dev/null
-        killed=0 unopened='' unfinished=''
-        for n in $(seq 80); do
-            killed_at $n "$KYOK" disk $verb "$@" --files-only 2>/dev/null || break
-            killed=$n
-            disk verify k.img >/dev/null 2>&1 || unopened="$unopened $n"
-            disk $verb "$@" --files-only >/dev/null 2>&1 || [ $verb = grant ] || unfinished="$unfinished $n"
-            disk verify k.img >/dev/null 2>&1 || unopened="$unopened $n:second"
-            if [ $verb = grant ]; then disk revoke "$@" --files-only >/dev/null 2>&1; fi
-        done
-        at_least "$verb was killed at so many calls" $killed 3
-        is "$verb: the disk opened after each" "$unopened" ""
-        is "$verb: a second run completed each" "$unfinished" ""
-        is "$verb: one slot, no pending record" "$(slots k.img) $(ls k.img.kyok.next k.img.reencrypt 2>/dev/null)" "1 "
-    done
-else
-    skip 16 "strace cannot trace here"
-fi
-
-# --- a full disk ---
-if [ "$(id -u)" = 0 ] && mkdir full && unshare -m true 2>/dev/null; then
-    full() {
-        unshare -m bash -c 'mount -t tmpfs -o size=6m t full && cd full || exit 9
-            "$KYOK" disk create f.img --size 1M --key bank >/dev/null || exit 8
-            dd if=/dev/zero of=fill bs=4k status=none 2>/dev/null
-            "$KYOK" disk rekey f.img && exit 7; "$KYOK" disk reencrypt f.img && exit 6
-            "$KYOK" disk verify f.img || exit 5
-            rm fill; "$KYOK" disk rekey f.img && "$KYOK" disk verify f.img'
-    }
-    ok "on a full disk rekey and reencrypt fail, the disk opens, and later they succeed" full
-else
-    skip 1 "no mount namespace"
-fi
 done_testing

@@ -1,0 +1,108 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# rekey, reencrypt (also --to), grant and rewrap, killed before each system call that changes a file, and
+# with a disk that is full at each step: one recorded generation opens the disk, a second run completes.
+# KYOK_LONG=1 kills also before each fsync (what lies there is what the next call finds) and each write(2)
+# (most are SoftHSM's own), tries more verbs and more sizes.
+. "$(dirname "$0")/../support/lib.sh"
+need pkcs11-tool softhsm2-util qemu-img
+
+cd "$SANDBOX" || exit 1
+softhsm_new hsm
+export SOFTHSM2_CONF=$SANDBOX/hsm.conf
+for t in bank hosts; do
+    softhsm_token hsm $t
+    p11tool hsm --token-label $t --keygen --key-type AES:32 --label root --id 01 --sensitive >/dev/null 2>&1
+done
+kyok_conf '[token bank]' "module = $(softhsm_module)" 'uri = pkcs11:token=bank' "pin-source = file:$(pin_file)" \
+    '[token hosts]' "module = $(softhsm_module)" 'uri = pkcs11:token=hosts' "pin-source = file:$(pin_file)" \
+    '[key bank]' 'uri = pkcs11:token=bank;object=root' '[key hosts]' 'uri = pkcs11:token=hosts;object=root'
+# The record opened by its custodian, and the passphrase proved on the header.
+opens() { "$BUILD/kyok-qemu-secret" --disk d="$1" -- test -e @d@; }
+# IMAGE: generations of every copy, key slots, what lies around
+state() { echo "slots $("$KYOK" disk info "$1" --json | grep -c '"iterations"') $(ls "$1".* 2>/dev/null | tr '\n' ' ')"; }
+marker() { # IMAGE read|write
+    "$BUILD/kyok-qemu-secret" --disk s="$1" -- qemu-io --object secret,id=s,file=@s@ -c "$2 -P 77 4096 4096" \
+        --image-opts "driver=luks,key-secret=s,file.filename=$1" >/dev/null
+}
+fresh() { rm -f k.img* n.img*; "$KYOK" disk create k.img --size 64K --key bank >/dev/null && marker k.img write; }
+# run NAME: the verb
+run() {
+    case $1 in
+    rekey | reencrypt | rewrap) "$KYOK" disk $1 k.img --files-only ;;
+    move) "$KYOK" disk reencrypt k.img --to n.img --files-only ;;
+    grant) "$KYOK" disk grant k.img hosts --files-only ;;
+    bind) "$KYOK" disk bind k.img --any-vm --files-only ;;
+    forget) "$KYOK" disk adopt k.img --forget-old --files-only ;;
+    esac
+}
+result() { if [ "$1" = move ]; then echo n.img; else echo k.img; fi; } # what the verb makes
+
+# --- killed ---
+calls='pwrite64 rename renameat2 unlink ftruncate'
+if strace -e trace=none true 2>/dev/null; then
+    # SoftHSM loses its token when it is killed while it logs in: it gets it back.
+    cp -a hsm hsm.kept
+    killed_at() { # CALL N NAME
+        (export -f run; strace -f -qq -o /dev/null -e trace=$1 -e "inject=$1:signal=KILL:when=$2" bash -c "run $3") >/dev/null 2>&1 && return 1
+        cmp -s <(cd hsm && find . -type f -size +0 | sort) <(cd hsm.kept && find . -type f -size +0 | sort) || { rm -rf hsm && cp -a hsm.kept hsm; }
+    }
+    for verb in rekey reencrypt move grant rewrap ${KYOK_LONG:+bind}; do
+        killed=0 reached='' unopened='' unfinished='' lost=''
+        fresh
+        for call in $calls ${KYOK_LONG:+fsync fchmod fchown write}; do
+            for n in $(seq 60); do
+                killed_at $call $n $verb || break
+                killed=$((killed + 1)); reached="$reached $call"
+                opens k.img >/dev/null 2>&1 || unopened="$unopened $call:$n"
+                # A grant or a move that was killed when it was done but for its answer is done.
+                run $verb >second.out 2>&1 || grep -Eq 'already|exists' second.out || unfinished="$unfinished $call:$n"
+                opens $(result $verb) >/dev/null 2>&1 || unopened="$unopened $call:$n:second"
+                case $verb in
+                move) marker n.img read 2>/dev/null || lost="$lost $call:$n"; [ "$(state n.img)" = "slots 1 n.img.kyok " ] || lost="$lost $call:$n:$(state n.img)"; rm -f n.img* ;;
+                grant) "$KYOK" disk revoke k.img hosts --files-only >/dev/null 2>&1 ;;
+                esac
+            done
+        done
+        diag "$verb:$(tr ' ' '\n' <<<"$reached" | sort | uniq -c | awk 'NF == 2 { printf " %s %s", $1, $2 }')"
+        case $verb in rekey | reencrypt | move) wanted=6 ;; *) wanted=2 ;; esac
+        at_least "$verb was killed at so many calls" $killed $wanted
+        is "$verb: a recorded generation opened the disk after each" "$unopened" ""
+        is "$verb: a second run completed each" "$unfinished" ""
+        is "$verb: the data and no mark were left" "$lost" ""
+        marker k.img read || lost=yes
+        is "$verb: one slot, one record, nothing else; the old data is there" "$(state k.img)$lost" "slots 1 k.img.kyok "
+    done
+else
+    skip "strace cannot trace here" 25
+fi
+
+# --- a disk that is full after so many bytes ---
+if [ "$(id -u)" = 0 ] && mkdir full && unshare -m true 2>/dev/null; then
+    with_room() { # KIB NAME: in a file system that has so much room left
+        unshare -m bash -c 'mount -t tmpfs -o size=8m t full && cp k.img k.img.kyok full && cd full || exit 90
+            dd if=/dev/zero of=fill bs=4k status=none 2>/dev/null; truncate -s -'"$1"'K fill
+            run '"$2"' >first.out 2>&1; first=$?
+            opens k.img || exit 91
+            rm -f fill
+            [ $first = 0 ] || run '"$2"' || exit 92
+            opens $(result '"$2"') && marker $(result '"$2"') read || exit 93
+            [ "$(state $(result '"$2"'))" = "slots 1 $(result '"$2"').kyok " ] || { state $(result '"$2"'); exit 94; }
+            [ $first != 0 ] && exit 10; exit 0'
+    }
+    export -f with_room run opens marker state result
+    export TERM=dumb
+    for verb in rekey reencrypt move grant rewrap; do
+        fresh
+        failed=0 bad=''
+        for room in 0 4 240 ${KYOK_LONG:+8 16 64 272 600 2200}; do
+            with_room $room $verb >room.out 2>&1
+            case $? in 0) ;; 10) failed=$((failed + 1)) ;; *) bad="$bad $room:$?"; diag "$(cat room.out)" ;; esac
+        done
+        at_least "$verb failed on a full disk, at so many sizes" $failed 1
+        is "$verb: the disk opened after each, and a second run completed" "$bad" ""
+    done
+else
+    skip "no mount namespace" 10
+fi
+done_testing
