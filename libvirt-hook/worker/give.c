@@ -114,16 +114,15 @@ static void take_mark(void *caller, const struct mark *mark)
     struct kyok_error err;
     if (work->domain && strcmp(mark->vm, work->vm) != 0)
         return;
-    mark_drop(work->marks, mark);
-    if (mark_any(HOOK_STARTING, mark->secret) || mark_any(HOOK_HELD, mark->secret))
-        return;
-    if (work_ensure_secrets(work, &err) != KYOK_OK ||
-        secrets_remove(work->secrets, mark->secret, &err) != KYOK_OK) {
+    /* The mark goes last: whoever dies before, or fails, leaves it to the next sweep. */
+    if (mark_is_last(work->marks, mark) &&
+        (work_ensure_secrets(work, &err) != KYOK_OK ||
+         secrets_remove(work->secrets, mark->secret, &err) != KYOK_OK)) {
         char text[1400];
         fprintf(stderr, "kyok: %s\n", kyok_error_text(&err, text, sizeof(text)));
-        /* For the next sweep. */
-        mark_make(work->marks, mark, mark->secret, &err);
+        return;
     }
+    mark_drop(work->marks, mark);
 }
 
 int take_back(struct work *work)

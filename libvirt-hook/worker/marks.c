@@ -131,6 +131,25 @@ bool mark_any(const char *folder, const char *secret)
     return search.found;
 }
 
+struct count {
+    const struct mark *mark;
+    size_t marks;
+};
+
+static void count_secret(void *caller, const struct mark *mark)
+{
+    struct count *count = caller;
+    count->marks += strcmp(count->mark->secret, mark->secret) == 0;
+}
+
+bool mark_is_last(const char *folder, const struct mark *mark)
+{
+    struct count count = {.mark = mark};
+    marks_each(folder, INT32_MIN, count_secret, &count);
+    return count.marks <= 1 &&
+           !mark_any(strcmp(folder, HOOK_HELD) == 0 ? HOOK_STARTING : HOOK_HELD, mark->secret);
+}
+
 /* Twice forked, so that libvirtd waits for nothing; exec, so that it holds neither secret nor lock.
  */
 void guard_ensure(void)

@@ -26,6 +26,8 @@ void mark_drop(const char *folder, const struct mark *mark);
 bool mark_is(const char *folder, const struct mark *mark, const char *volume);
 /* Is any VM marked for this secret? */
 bool mark_any(const char *folder, const char *secret);
+/* Is this mark of the folder the only one for its secret, in both folders? */
+bool mark_is_last(const char *folder, const struct mark *mark);
 
 /* Calls visit for each mark that is older than seconds. */
 typedef void mark_visitor(void *caller, const struct mark *mark);
