@@ -86,7 +86,7 @@ static enum kyok_status report(struct cli *cli, struct kyok_kmip_client *client,
     json_t *result = NULL;
 
     if (cli->json)
-        result = json_pack("{s:s, s:s, s:i}", "identifier", cli->operands[1], "type",
+        result = json_pack("{s:o, s:s, s:i}", "identifier", cli_json_text(cli->operands[1]), "type",
                            type != NULL ? type : "?", "bytes", (int)size);
     cli_kmip_say_revocation(cli, client, result);
     if (!cli->json)

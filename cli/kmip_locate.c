@@ -57,11 +57,11 @@ static enum kyok_status fill_filters(struct cli *cli, struct filters *filters)
     return add_custom_filters(cli, filters);
 }
 
-static enum kyok_status print_found(struct cli *cli, const struct kyok_buffer *found, size_t count,
-                                    bool more)
+static enum kyok_status print_found(struct cli *cli, struct kyok_kmip_client *client,
+                                    const struct kyok_buffer *found, size_t count, bool more)
 {
     const char *id = (const char *)found->data;
-    json_t *list = cli->json ? json_array() : NULL;
+    json_t *list = cli->json ? json_array() : NULL, *result = NULL;
     char room[300];
 
     for (size_t i = 0; i < count; i++, id += strlen(id) + 1) {
@@ -71,10 +71,11 @@ static enum kyok_status print_found(struct cli *cli, const struct kyok_buffer *f
             printf("%s\n", cli_safe(id, room, sizeof room));
     }
     if (cli->json)
-        return cli_json(cli, json_pack("{s:o, s:b}", "identifiers", list, "more", more));
-    if (more)
+        result = json_pack("{s:o, s:b}", "identifiers", list, "more", more);
+    else if (more)
         fprintf(stderr, "note: there are more than %zu; see --limit\n", count);
-    return KYOK_OK;
+    cli_kmip_say_revocation(cli, client, result);
+    return cli->json ? cli_json(cli, result) : KYOK_OK;
 }
 
 static enum kyok_status run_locate(struct cli *cli)
@@ -92,7 +93,7 @@ static enum kyok_status run_locate(struct cli *cli)
     KYOK_TRY(kyok_kmip_locate(client, filters.items, filters.count, limit,
                               kyok_kmip_client_deadline(client), &found, &count, &more,
                               &cli->error));
-    return print_found(cli, &found, count, more);
+    return print_found(cli, client, &found, count, more);
 }
 
 /* --- attributes ------------------------------------------------------------------------------ */

@@ -90,6 +90,43 @@ is "the same key as digits" "$(quiet get one kek --hex)" "$(od -An -v -tx1 "$SAN
 like "EC pairs" "$(quiet create one --algorithm ECDSA --length 384 --name pair)" '^public '
 like "located by type" "$(quiet locate one --type private-key)" 'kyok-test'
 like "a limit is told" "$(kmip locate one --limit 1 2>&1)" 'there are more than 1'
+# Never onto a screen, whichever descriptor leads there, unless told so.
+screen() { python3 -c 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)' "$@" </dev/null; }
+refused "a key is not shown on a terminal" 1 'not shown on a terminal' screen "$KYOK" kmip get one kek
+refused "nor through --fd" 1 'not shown on a terminal' screen "$KYOK" kmip get one kek --fd 2
+refused "nor as digits" 1 'not shown on a terminal' screen "$KYOK" kmip get one kek --hex
+like "--reveal" "$(screen "$KYOK" kmip get one kek --hex --reveal | tr -d '\r')" "^$(quiet get one kek --hex)"
+
+# --- each verb says what revocation means here, and answers in JSON -------------------------------------
+meaning='revocation means|revoked key|destroyed object'
+like "ping says what revocation means" "$(kmip ping one 2>&1)" "$meaning"
+for verb in "locate one" "attributes one kek" "activate one kek" "create one --algorithm AES" \
+    "register one $SANDBOX/kek --type secret-data"; do
+    # shellcheck disable=SC2086 # words
+    like "${verb%% *} says what revocation means" "$(kmip $verb 2>&1 >/dev/null)" "note: .*($meaning)"
+    # shellcheck disable=SC2086
+    like "${verb%% *} says it in JSON" "$(quiet $verb --json | field '$v->{revocation}')" "$meaning"
+done
+like "get says what revocation means" "$(kmip get one kek 2>&1 >/dev/null | tr -d '\0')" "note: .*($meaning)"
+like "get says it in JSON" "$(quiet get one kek --out "$SANDBOX/json-key" --json | field '$v->{revocation}')" "$meaning"
+old=$(quiet create one --algorithm AES) older=$(quiet create one --algorithm AES)
+like "revoke says what revocation means" "$(kmip revoke one "$old" 2>&1 >/dev/null)" "note: .*($meaning)"
+like "revoke says it in JSON" "$(quiet revoke one "$older" --json | field '$v->{revocation}')" "$meaning"
+like "destroy says what revocation means" "$(kmip destroy one "$old" --yes 2>&1 >/dev/null)" "note: .*($meaning)"
+like "destroy says it in JSON" "$(quiet destroy one "$older" --yes --json | field '$v->{revocation}')" "$meaning"
+
+# --- pages ---------------------------------------------------------------------------------------------
+kmip_server many || skip_all "the scripted server does not start"
+kmip_group many alice "$PORT" >>"$SANDBOX/kyok.conf"
+for i in $(seq 1100); do echo "key page-$i aes-128"; done >&"${kmip_fd_many:?}" # all at once
+many_are_made() { [ "$(grep -c '^ok' "$SANDBOX/many.out")" -ge 1100 ]; }
+ok "1100 keys" wait_for 60 many_are_made
+kmip_tell many reset-stats >/dev/null
+is "all of 1100 objects, in two pages" "$(quiet locate many --limit 2000 | sort -u | grep -c '^page-')" 1100
+is "asked for twice" "$(kmip_tell many stats | grep -o 'Locate=[0-9]*')" Locate=2
+is "the first ten" "$(quiet locate many --limit 10 | wc -l)" 10
+is "JSON says that there are more" "$(quiet locate many --limit 10 --json | field '$v->{more} ? "more" : "all"')" more
+
 refused "destroying asks first" 1 'not confirmed' kmip destroy one kek
 refused "usage" 2 'KMIP knows no use' kmip create one --algorithm AES --usage dance
 
