@@ -128,6 +128,15 @@ static enum kyok_status check_gcm(const struct kyok_cipher_request *request, str
     return KYOK_OK;
 }
 
+/* A failure that may come from the data, by itself or among others. (What is about the key, the
+ * identity or the operation tells nothing of a padding, and is better said.) */
+static bool may_be_padding(const struct kyok_kmip_reply *reply)
+{
+    return reply->item != NULL &&
+           (reply->item->reason == KYOK_KMIP_RESULT_REASON_CRYPTOGRAPHIC_FAILURE ||
+            reply->item->reason == KYOK_KMIP_RESULT_REASON_GENERAL_FAILURE);
+}
+
 static enum kyok_status decrypt_there(struct kyok_key *key, const struct kyok_kmip_found *found,
                                       const struct kyok_cipher_request *request,
                                       struct kyok_secret **output, struct kyok_deadline deadline,
@@ -138,9 +147,7 @@ static enum kyok_status decrypt_there(struct kyok_key *key, const struct kyok_km
     enum kyok_status status =
         kyok_kmip_decrypt(kyok_kmip_own(key)->client, kyok_bytes_of_text(found->identifier),
                           request, deadline, &reply, err);
-    bool told =
-        reply.item != NULL && reply.item->reason == KYOK_KMIP_RESULT_REASON_CRYPTOGRAPHIC_FAILURE;
-    if (status != KYOK_OK && !(hides_padding(request) && told))
+    if (status != KYOK_OK && !(hides_padding(request) && may_be_padding(&reply)))
         return explain(key, status, err);
     struct kyok_bytes message =
         status == KYOK_OK ? reply.item->payload.cipher.data : kyok_bytes(NULL, 0);

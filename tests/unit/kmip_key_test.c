@@ -86,15 +86,32 @@ static enum kyok_status decrypt(struct kyok_key *key, struct kyok_error *err)
 }
 
 /* Nothing that an RSA key encrypted: what matters is how far it gets. */
-static enum kyok_status decrypt_rsa(struct kyok_key *key, struct kyok_error *err)
+static enum kyok_status decrypt_nothing(struct kyok_key *key, enum kyok_cipher_scheme scheme,
+                                        struct kyok_error *err)
 {
     static const uint8_t block[256];
     KYOK_AUTO_SECRET struct kyok_secret *plain = NULL;
-    struct kyok_cipher_request request = {.scheme = KYOK_CIPHER_RSA_OAEP,
+    struct kyok_cipher_request request = {.scheme = scheme,
                                           .hash = KYOK_HASH_SHA256,
+                                          .tls_version = 0x0303,
                                           .input = kyok_bytes(block, sizeof block)};
 
     return kyok_key_decrypt(key, &request, &plain, err);
+}
+
+static enum kyok_status decrypt_rsa(struct kyok_key *key, struct kyok_error *err)
+{
+    return decrypt_nothing(key, KYOK_CIPHER_RSA_OAEP, err);
+}
+
+static enum kyok_status decrypt_pkcs1(struct kyok_key *key, struct kyok_error *err)
+{
+    return decrypt_nothing(key, KYOK_CIPHER_RSA_PKCS1, err);
+}
+
+static enum kyok_status decrypt_tls(struct kyok_key *key, struct kyok_error *err)
+{
+    return decrypt_nothing(key, KYOK_CIPHER_RSA_PKCS1_TLS, err);
 }
 
 static enum kyok_status value(struct kyok_key *key, struct kyok_error *err)
@@ -171,6 +188,13 @@ static const struct rule rules[] = {
     {KEEP "rsa", "fault GetAttributes 1 usage 1", NULL, decrypt_rsa, KYOK_REFUSED,
      "usage mask does not allow Decrypt"},
     {KEEP "p256", NULL, NULL, decrypt_rsa, KYOK_INVALID, "this needs one for rsa"},
+    /* a bad padding looks like any other result, however the server puts it */
+    {KEEP "rsa", NULL, NULL, decrypt_rsa, KYOK_REFUSED, "CryptographicFailure"}, /* OAEP: said */
+    {KEEP "rsa", NULL, NULL, decrypt_pkcs1, KYOK_OK, ""},
+    {KEEP "rsa", NULL, NULL, decrypt_tls, KYOK_OK, ""},
+    {KEEP "rsa", NULL, "fault Decrypt 1 error 0x100", decrypt_pkcs1, KYOK_OK, ""},
+    {KEEP "rsa", NULL, "fault Decrypt 1 error 0x100", decrypt_tls, KYOK_OK, ""},
+    {KEEP "rsa", NULL, "fault Decrypt 1 error 0x0c", decrypt_tls, KYOK_REFUSED, "PermissionDenied"},
     /* a released key: Get */
     {OUT "kek", NULL, NULL, decrypt, KYOK_OK, ""},
     {OUT "kek", NULL, "fault Get 1 identifier", encrypt, KYOK_FAULT, "another object"},
