@@ -20,6 +20,7 @@ typedef struct {
 } ngx_kyok_ssl_ctx_t;
 
 
+static void ngx_kyok_keys_cleanup(void *data);
 static void ngx_kyok_ctx_new(void *parent, void *ptr, CRYPTO_EX_DATA *ad,
     int index, long argl, void *argp);
 static void ngx_kyok_ctx_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad,
@@ -44,6 +45,8 @@ static ngx_cycle_t  *ngx_kyok_cycle;
 ngx_int_t
 ngx_kyok_keys_begin(ngx_cycle_t *cycle)
 {
+    ngx_pool_cleanup_t  *cln;
+
     if (ngx_kyok_ctx_index == -1) {
         ngx_queue_init(&ngx_kyok_ctxs);
 
@@ -57,9 +60,28 @@ ngx_kyok_keys_begin(ngx_cycle_t *cycle)
         }
     }
 
+    /* the rest of the configuration may be refused before it is checked */
+
+    cln = ngx_pool_cleanup_add(cycle->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_kyok_keys_cleanup;
+    cln->data = cycle;
+
     ngx_kyok_cycle = cycle;
 
     return NGX_OK;
+}
+
+
+static void
+ngx_kyok_keys_cleanup(void *data)
+{
+    if (ngx_kyok_cycle == data) {
+        ngx_kyok_cycle = NULL;
+    }
 }
 
 

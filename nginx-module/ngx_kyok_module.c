@@ -9,6 +9,7 @@
 
 static void *ngx_kyok_create_conf(ngx_cycle_t *cycle);
 static char *ngx_kyok_init_conf(ngx_cycle_t *cycle, void *conf);
+static char *ngx_kyok_check_timeout(ngx_conf_t *cf, void *post, void *data);
 static ngx_int_t ngx_kyok_init_process(ngx_cycle_t *cycle);
 static void ngx_kyok_exit_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_kyok_init_notices(ngx_cycle_t *cycle);
@@ -23,10 +24,21 @@ static void ngx_kyok_leave(void);
 /* For calls that run when a worker ends (ms): its master kills it soon. */
 #define NGX_KYOK_END_PATIENCE    500
 
+/* One day (ms). */
+#define NGX_KYOK_TIMEOUT_MOST    86400000
+
 
 static ngx_conf_num_bounds_t  ngx_kyok_threads_bounds = {
     ngx_conf_check_num_bounds, 1, 4096
 };
+
+
+static ngx_conf_num_bounds_t  ngx_kyok_max_inflight_bounds = {
+    ngx_conf_check_num_bounds, 0, 1000000
+};
+
+
+static ngx_conf_post_t  ngx_kyok_timeout_post = { ngx_kyok_check_timeout };
 
 
 static ngx_command_t  ngx_kyok_commands[] = {
@@ -50,7 +62,7 @@ static ngx_command_t  ngx_kyok_commands[] = {
       ngx_conf_set_msec_slot,
       0,
       offsetof(ngx_kyok_conf_t, timeout),
-      NULL },
+      &ngx_kyok_timeout_post },
 
     { ngx_string("kyok_threads"),
       NGX_MAIN_CONF|NGX_DIRECT_CONF|NGX_CONF_TAKE1,
@@ -64,7 +76,7 @@ static ngx_command_t  ngx_kyok_commands[] = {
       ngx_conf_set_num_slot,
       0,
       offsetof(ngx_kyok_conf_t, max_inflight),
-      NULL },
+      &ngx_kyok_max_inflight_bounds },
 
       ngx_null_command
 };
@@ -150,6 +162,19 @@ ngx_kyok_init_conf(ngx_cycle_t *cycle, void *conf)
         || ngx_kyok_keys_check(cycle) != NGX_OK)
     {
         return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_kyok_check_timeout(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *timeout = data;
+
+    if (*timeout > NGX_KYOK_TIMEOUT_MOST) {
+        return "value must be equal to or less than 1d";
     }
 
     return NGX_CONF_OK;

@@ -337,3 +337,27 @@ enum kyok_status kyok_pin_source_keep(const char *source, struct kyok_error *err
     KYOK_TRY(kyok_pin_source_read(source, &pin, err));
     return keep(source, pin) ? KYOK_OK : kyok_text_no_memory(err);
 }
+
+static bool unreadable(const char *path)
+{
+    return faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) != 0;
+}
+
+bool kyok_pin_source_only_kept(const char *source)
+{
+    const char *directory = secure_getenv("CREDENTIALS_DIRECTORY"), *rest;
+    KYOK_AUTO_FREE char *path = NULL;
+
+    if (find_kept(source) == NULL)
+        return false;
+    switch (find_form(source, &rest)) {
+    case FORM_FILE:
+        return unreadable(rest);
+    case FORM_CREDENTIAL:
+        if (directory != NULL && asprintf(&path, "%s/%s", directory, rest) < 0)
+            path = NULL;
+        return path == NULL || unreadable(path);
+    default:
+        return true;
+    }
+}

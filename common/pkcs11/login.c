@@ -88,6 +88,17 @@ static enum kyok_status get_pin(struct kyok_group *group, const struct kyok_toke
     return KYOK_OK;
 }
 
+/* What makes a corrected PIN count in this process. */
+static const char *then_what(const struct kyok_group *group, const struct kyok_token *token)
+{
+    const char *source = pin_source(group, token);
+
+    return group->pin == NULL && source != NULL && kyok_pin_source_only_kept(source)
+               ? ", then reload this program: it cannot read the PIN source itself, and has the "
+                 "value that it was handed"
+               : "";
+}
+
 static enum kyok_status refused(struct kyok_group *group, const struct kyok_token *token,
                                 const char *text, const struct kyok_secret *pin, CK_RV rv,
                                 struct kyok_error *err)
@@ -99,7 +110,8 @@ static enum kyok_status refused(struct kyok_group *group, const struct kyok_toke
         if (pin != NULL && tells_a_wrong_pin(rv))
             remember_rejected(group, token, pin);
         if (err->remedy[0] == '\0' && tells_a_wrong_pin(rv))
-            kyok_remedy(err, "correct it there: it is not tried again until it changes");
+            kyok_remedy(err, "correct it there%s: it is not tried again until it changes",
+                        then_what(group, token));
     }
     return err->status;
 }
@@ -109,7 +121,7 @@ static enum kyok_status refuse_again(struct kyok_group *group, const struct kyok
 {
     kyok_fail(err, KYOK_PIN, text, "the PIN from %s was refused before and is not tried again",
               source_text(group, token));
-    return kyok_remedy(err, "correct it there");
+    return kyok_remedy(err, "correct it there%s", then_what(group, token));
 }
 
 static enum kyok_status refuse_last_try(struct kyok_group *group, const struct kyok_token *token,
