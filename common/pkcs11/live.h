@@ -95,6 +95,7 @@ struct kyok_module {
     enum kyok_module_state state;
     bool ours;       /* kyok called C_Initialize, so kyok may finalise */
     bool restarting; /* waits for calls to reach 0; no new ones begin */
+    bool leaving;    /* the process ends: no new ones begin */
     bool scanning;
     unsigned calls; /* threads inside the module */
     uint64_t epoch; /* of the last C_Initialize */
@@ -129,10 +130,13 @@ struct kyok_guard {
     sigset_t before;
     bool blocked;
 };
-/* False when the deadline passed while the module was being restarted. */
+/* False when the deadline passed while the module was being restarted, or the process ends. */
 bool kyok_module_enter(struct kyok_module *module, struct kyok_guard *guard,
                        struct kyok_deadline deadline);
 void kyok_module_leave(struct kyok_guard *guard);
+
+/* exit.c. To be called when a module has been loaded: exit() then waits for threads inside it. */
+void kyok_module_await_exit(void);
 
 /* Waits on a condition under module->lock; false when the deadline has passed. */
 bool kyok_module_wait(struct kyok_module *module, pthread_cond_t *condition,

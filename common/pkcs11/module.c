@@ -60,6 +60,7 @@ static enum kyok_status module_open(struct kyok_module *module, struct kyok_erro
     if (module->f->version.major < 2)
         return kyok_fail(err, KYOK_UNSUPPORTED, module->path, "PKCS#11 version %u.%u is too old",
                          module->f->version.major, module->f->version.minor);
+    kyok_module_await_exit();
     return KYOK_OK;
 }
 
@@ -177,10 +178,9 @@ bool kyok_module_enter(struct kyok_module *module, struct kyok_guard *guard,
     bool entered = true;
 
     pthread_mutex_lock(&module->lock);
-    while (module->restarting && entered)
+    while (module->restarting && !module->leaving && entered)
         entered = kyok_module_wait(module, &module->changed, deadline);
-    if (!module->restarting)
-        entered = true;
+    entered = !module->restarting && !module->leaving;
     if (entered)
         module->calls++;
     pthread_mutex_unlock(&module->lock);
@@ -202,7 +202,7 @@ void kyok_module_leave(struct kyok_guard *guard)
     unblock_sigpipe(guard);
     pthread_mutex_lock(&module->lock);
     module->calls--;
-    if (module->calls == 0 && module->restarting)
+    if (module->calls == 0 && (module->restarting || module->leaving))
         pthread_cond_broadcast(&module->changed);
     pthread_mutex_unlock(&module->lock);
 }
@@ -288,12 +288,13 @@ static enum kyok_status start_failed(struct kyok_module *module, CK_RV rv, struc
 static enum kyok_status start(struct kyok_module *module, struct kyok_error *err)
 {
     struct kyok_guard guard;
-    bool ours;
-    CK_RV rv;
+    bool ours = false;
+    CK_RV rv = CKR_FUNCTION_CANCELED;
 
-    kyok_module_enter(module, &guard, kyok_deadline_never());
-    rv = initialise(module, &ours);
-    kyok_module_leave(&guard);
+    if (kyok_module_enter(module, &guard, kyok_deadline_never())) {
+        rv = initialise(module, &ours);
+        kyok_module_leave(&guard);
+    }
     pthread_mutex_lock(&module->lock);
     module->state = rv == CKR_OK ? KYOK_MODULE_READY : KYOK_MODULE_COLD;
     module->ours = ours;
@@ -379,7 +380,7 @@ static bool claim_restart(struct kyok_module *module, const struct kyok_token *l
     module->restarting = true;
     while (module->calls > 0 && waited)
         waited = kyok_module_wait(module, &module->changed, deadline);
-    if (module->calls == 0)
+    if (module->calls == 0 && !module->leaving)
         return true;
     module->restarting = false; /* a call hangs inside: finalising under it would be undefined */
     pthread_cond_broadcast(&module->changed);

@@ -78,6 +78,18 @@ for _ in $(seq 40); do signer_ask 'threads 4' >/dev/null; [ "$(faulty hsm2 count
 at_least 'it appears late and is used' "$(faulty hsm2 count C_Sign)" 1
 signer_end
 
+# A process ends while a thread of kyok's is inside a module, looking for a member that is away: the module's
+# destructors would run under it.
+both clear
+faulty hsm2 remove
+faulty hsm delay C_GetSlotList 600ms
+both reset
+ok 'a process ends while a lost member is looked for' "$SUPPORT/sign_tool" run 'pkcs11:token=test;object=ec' 1 1
+at_least 'by another thread' "$(faulty hsm count C_GetSlotList)" 3
+is 'which has left the module by then' "$(faulty hsm inside)" 0
+both clear
+faulty hsm2 return
+
 # A member with another key under the same name is quarantined and named.
 softhsm_new other && softhsm_token other test && token_key other test ec 01 EC:prime256v1
 faulty_new hsm3 other clone

@@ -35,4 +35,29 @@ sed -i '/^uri/a sessions = 2' "$SANDBOX/kyok.conf"
 faulty hsm delay signs 1ms
 ok 'sessions = 2: 32 threads' "$SUPPORT/sign_tool" run 'pkcs11:token=test;object=ec' 32 10
 at_most 'sessions at once' "$(faulty hsm session-peak)" 3
+
+# Processes that write at once. SoftHSM rewrites its token at each login, and others find none meanwhile:
+# they look again as long as they have asked nothing of it, and never twice for one key.
+faulty hsm clear
+generate() { "$KYOK" key generate "pkcs11:token=test;object=$1" --type ec-p256; }
+keys() { "$KYOK" key list test | grep -c "object=$1"; }
+made=()
+for n in 1 2 3 4 5 6 7 8; do generate "at-once-$n" >"$SANDBOX/made.$n" 2>&1 & made+=($!); done
+for pid in "${made[@]}"; do wait "$pid" || diag "$(cat "$SANDBOX"/made.*)"; done
+is '8 processes generate at once: 8 keys' "$(keys at-once-)" 8
+for fault in 'C_OpenSession CKR_SLOT_ID_INVALID 4' 'C_Login CKR_USER_PIN_NOT_INITIALIZED 2' 'C_FindObjectsInit CKR_DEVICE_ERROR 3'; do
+    faulty hsm reset
+    # shellcheck disable=SC2086
+    faulty hsm fail $fault
+    ok "${fault% *}, then the token is there: a key" generate "after-${fault%% *}"
+    is 'one, and asked for once' "$(faulty hsm count C_GenerateKeyPair) $(keys "after-${fault%% *}")" '1 1'
+    faulty hsm clear
+done
+faulty hsm reset
+faulty hsm fail C_GenerateKeyPair CKR_DEVICE_ERROR 1
+refused 'a generation that may have been done is an error' 3 'CKR_DEVICE_ERROR' generate doubtful
+is 'and not asked for again' "$(faulty hsm count C_GenerateKeyPair)" 1
+faulty hsm clear
+ok 'by hand it is' generate doubtful
+refused 'once' 1 'already has a key of this name' generate doubtful
 done_testing

@@ -141,6 +141,7 @@ static const struct {
     RV(CKR_PIN_LOCKED),
     RV(CKR_SESSION_CLOSED),
     RV(CKR_SESSION_COUNT),
+    RV(CKR_SLOT_ID_INVALID),
     RV(CKR_SESSION_HANDLE_INVALID),
     RV(CKR_SESSION_READ_ONLY),
     RV(CKR_TOKEN_NOT_PRESENT),
@@ -457,6 +458,16 @@ static int count(struct arguments *a)
     return 0;
 }
 
+/* Those of a process that ended within one count for ever. */
+static int inside(struct arguments *a)
+{
+    int in_flight = 0;
+    for (int i = 0; i < FAULTY_FUNCTION_COUNT; i++)
+        in_flight += atomic_load(&a->control->functions[i].in_flight);
+    printf("%d\n", in_flight);
+    return 0;
+}
+
 static int peak(struct arguments *a)
 {
     int index = faulty_function_by_name(a->texts[0]);
@@ -475,6 +486,7 @@ static const struct {
     {"create", create, 0, 4, "[--module PATH] [--environment NAME=VALUE]"},
     {"count", count, 0, 99, "[FUNCTION|CLASS...]   calls so far"},
     {"peak", peak, 1, 1, "FUNCTION   most calls that were in flight at once"},
+    {"inside", inside, 0, 0, "calls that are under way now"},
     {"reset", reset, 0, 0, "counters to 0"},
     {"delay", delay, 2, 2, "FUNCTION|CLASS TIME   (250us, 1ms, 2s)"},
     {"hang", hang, 1, 2, "FUNCTION|CLASS [CALLS]   until release"},
