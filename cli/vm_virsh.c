@@ -100,7 +100,8 @@ static enum kyok_status metadata_xml(const struct domain *domain, const char *uu
                                      bool pending, const char *json, struct kyok_buffer *xml,
                                      struct kyok_error *err)
 {
-    bool good = kyok_buffer_append_text(xml, "<vm>");
+    bool good = domain->priority ? kyok_buffer_printf(xml, "<vm priority='%ld'>", domain->priority)
+                                 : kyok_buffer_append_text(xml, "<vm>");
     for (size_t i = 0; i < domain->record_count && good; i++) {
         const struct domain_record *record = &domain->records[i];
         char canonical[KYOK_UUID_TEXT];

@@ -73,7 +73,7 @@ kill_all() {
 }
 
 # The guard would be traced too, and waited for: here a lock stands for it. What it does is tested below.
-mkdir -p -m 700 /run/kyok
+mkdir -p /run/kyok
 exec {GUARD}>/run/kyok/guard
 flock -n "$GUARD"
 # What a hook changes, and what its supervisor waits for.

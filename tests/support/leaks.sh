@@ -15,7 +15,9 @@ LEAKS=''
 # In the boot sector the marker stands disguised, so only the guest can have written it.
 guest_marker='guest-marker-a7f31c0be5d2946872ff'
 
-leaks_passphrase() { "$BUILD/kyok-qemu-secret" --config /etc/kyok/kyok.conf --disk "d=$1" -- cat @d@; }
+# LEAKS_OPTIONS: of kyok-qemu-secret, for disks without a record.
+LEAKS_OPTIONS=()
+leaks_passphrase() { "$BUILD/kyok-qemu-secret" ${LEAKS_OPTIONS[@]+"${LEAKS_OPTIONS[@]}"} --config /etc/kyok/kyok.conf --disk "d=$1" -- cat @d@; }
 
 # The volume key as hexadecimal digits; nothing for qcow2, whose header cryptsetup does not read.
 leaks_volume_key() {
@@ -91,10 +93,10 @@ guest_boots() {
 }
 
 leaks_qemu_io() {
-    local image=$1 mode=(-r -U) format=luks
+    local image=$1 mode=(-r -U)
     shift
     [ "$1" != --write ] || { mode=(); shift; }
-    local options="driver=$format,key-secret=s,file.filename=$image"
+    local options="driver=luks,key-secret=s,file.filename=$image"
     "$BUILD/kyok-qemu-secret" --config /etc/kyok/kyok.conf --disk "d=$image" -- \
         qemu-io ${mode[@]+"${mode[@]}"} --object secret,id=s,file=@d@ -c "$1" --image-opts "$options"
 }

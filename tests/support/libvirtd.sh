@@ -8,6 +8,7 @@
 #   . "$(dirname "$0")/../support/lib.sh"
 #   at_end+=(libvirtd_stop)
 #
+#   LIBVIRT_NET=1 before libvirtd_enter: with a network of its own, too
 #   libvirtd_start             starts virtlogd and libvirtd, waits until they answer (deadline 30 s)
 #   libvirtd_stop, libvirtd_restart
 #   libvirtd_domain NAME FORMAT IMAGE SECRET [METADATA] [DEVICES]   prints a 32 MiB domain's XML
@@ -29,7 +30,7 @@ libvirtd_enter() {
     LIBVIRT_DIR=$(mktemp -d "${TMPDIR:-/tmp}/kyok-virt.XXXXXX") || exit 1
     export LIBVIRT_DIR
     local result=0
-    unshare -m -u "$@" || result=$?
+    unshare -m -u ${LIBVIRT_NET:+-n} "$@" || result=$?
     rm -rf "$LIBVIRT_DIR"
     exit $result
 }
@@ -37,6 +38,7 @@ libvirtd_enter() {
 # Private /etc (an overlay), /run and libvirt folders.
 libvirtd_namespace() {
     local d=$LIBVIRT_DIR name
+    [ -z "${LIBVIRT_NET:-}" ] || ip link set lo up || exit 1
     mount --make-rprivate / && hostname "${LIBVIRT_HOST:-kyoktest}" || exit 1
     mkdir -p "$d"/{upper,work,run,lib/qemu,log/qemu,cache/qemu}
     mount -t tmpfs -o mode=755 kyok-run "$d/run"
