@@ -92,12 +92,23 @@ static enum kyok_status check_owner(const struct kyok_record_binding *binding, c
     return wrong_vm(where, candidate->vm, err);
 }
 
+/* An envelope does not know where it lies. */
+static enum kyok_status at_place(const char *where, struct kyok_error *err)
+{
+    if (!*err->object)
+        snprintf(err->object, sizeof(err->object), "%s", where);
+    if (!*err->remedy && (err->status == KYOK_TAMPERED || err->status == KYOK_INVALID))
+        kyok_remedy(err, "restore the record from a backup");
+    return err->status;
+}
+
 static enum kyok_status check_copy(const struct kyok_record_copy *copy,
                                    const struct kyok_record_binding *binding,
                                    struct candidate *candidate, struct kyok_error *err)
 {
-    KYOK_TRY(
-        kyok_envelope_inspect(kyok_buffer_bytes(&copy->json), NULL, &candidate->envelope, err));
+    if (kyok_envelope_inspect(kyok_buffer_bytes(&copy->json), NULL, &candidate->envelope, err) !=
+        KYOK_OK)
+        return at_place(copy->where, err);
     candidate->claims = kyok_envelope_claims(candidate->envelope);
     candidate->pending = copy->pending;
     if (!candidate->claims || strcmp(candidate->claims->use, KYOK_RECORD_USE) != 0)
@@ -186,8 +197,9 @@ static enum kyok_status try_candidate(struct kyok_context *context,
     if (left == 0)
         return kyok_fail(err, KYOK_TIMEOUT, copy->where, "the deadline passed");
     name_key(candidate->envelope, opened->key, sizeof(opened->key));
-    KYOK_TRY(kyok_envelope_open(context, kyok_buffer_bytes(&copy->json), &expected, &options,
-                                &opened->passphrase, NULL, err));
+    if (kyok_envelope_open(context, kyok_buffer_bytes(&copy->json), &expected, &options,
+                           &opened->passphrase, NULL, err) != KYOK_OK)
+        return at_place(copy->where, err);
     opened->generation = candidate->claims->generation;
     memcpy(opened->vm, candidate->vm, sizeof(opened->vm));
     opened->copy = candidate->copy;
