@@ -49,11 +49,12 @@ static enum kyok_status report(struct cli *cli, const struct disk_new *made)
         !disk_xml(made->image, made->format, made->block, secret, &xml))
         return kyok_fail(&cli->error, KYOK_SYSTEM, made->image, "no memory for its XML");
     if (cli->json)
-        return cli_json(cli,
-                        json_pack("{s:o,s:s,s:s,s:o,s:o,s:i}", "image", cli_json_text(made->image),
-                                  "luks", made->luks.uuid, "secret", secret, "record",
-                                  cli_json_text(made->disk.record), "xml",
-                                  cli_json_text((const char *)xml.data), "generation", 1));
+        return cli_json(
+            cli,
+            json_pack("{s:o,s:s,s:s,s:o,s:o,s:i}", "image", cli_json_text(made->image), "luks",
+                      made->luks.uuid, "secret", secret, "record",
+                      cli_option(cli, "--kmip") ? json_null() : cli_json_text(made->disk.record),
+                      "xml", cli_json_text((const char *)xml.data), "generation", 1));
     printf("%s", (const char *)xml.data);
     return KYOK_OK;
 }
@@ -110,8 +111,9 @@ const struct cli_verb cli_disk_create_verbs[] = {
          "/etc/kyok/vm), and prints the disk's element for the domain's XML. Without --vm or "
          "--any-vm no VM can start with it until kyok disk bind. With --kmip there is no record: "
          "the "
-         "server makes an AES key named by the disk's LUKS UUID, whose hexadecimal digits are the "
-         "passphrase, and gives it to every host that may Get it.",
+         "server keeps the passphrase under the disk's LUKS UUID (as Secret Data; one without "
+         "Register makes an AES key, whose hexadecimal digits are the passphrase), and gives it "
+         "to every host that may Get it.",
      CLI_OPTIONS(create_options),
      .run = run_create},
     {0},

@@ -94,7 +94,8 @@ void kyok_record_opened_free(struct kyok_record_opened *opened);
 enum kyok_status kyok_record_fetch(struct kyok_context *context, const char *kmip_group,
                                    const struct kyok_volume *volume,
                                    struct kyok_secret **passphrase, struct kyok_error *err);
-/* The same for a volume that is about to be made with this UUID: makes and activates an AES key. */
+/* The same for a volume that is about to be made with this UUID: registers and activates Secret
+ * Data, or on a server without Register makes an AES key. */
 enum kyok_status kyok_record_make_plain(struct kyok_context *context, const char *kmip_group,
                                         const char *luks_uuid, struct kyok_secret **passphrase,
                                         struct kyok_error *err);

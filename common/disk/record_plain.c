@@ -64,18 +64,35 @@ enum kyok_status kyok_record_fetch(struct kyok_context *context, const char *kmi
     return KYOK_OK;
 }
 
+static enum kyok_status generate(struct kyok_context *context,
+                                 const struct kyok_reference *reference,
+                                 struct kyok_secret **passphrase, struct kyok_error *err)
+{
+    struct kyok_key *key = NULL;
+    const struct kyok_generate_request request = {.type = KYOK_KEY_AES, .bits = 8 * AES_BYTES};
+    KYOK_TRY(kyok_key_generate(context, reference, &request, &key, err));
+    enum kyok_status status = value_of(key, passphrase, err);
+    kyok_key_free(key);
+    return status;
+}
+
+/* The smallest servers have no Register: they make an AES key instead. */
 enum kyok_status kyok_record_make_plain(struct kyok_context *context, const char *kmip_group,
                                         const char *luks_uuid, struct kyok_secret **passphrase,
                                         struct kyok_error *err)
 {
     struct kyok_reference *reference = NULL;
-    struct kyok_key *key = NULL;
-    const struct kyok_generate_request request = {.type = KYOK_KEY_AES, .bits = 8 * AES_BYTES};
+    KYOK_AUTO_SECRET struct kyok_secret *made = NULL;
+    KYOK_TRY(kyok_passphrase_new(&made, err));
     KYOK_TRY(parse_reference(kmip_group, luks_uuid, &reference, err));
-    enum kyok_status status = kyok_key_generate(context, reference, &request, &key, err);
+    enum kyok_status status =
+        kyok_key_register_secret(context, reference, kyok_secret_bytes(made), err);
+    if (status == KYOK_OK) {
+        *passphrase = made;
+        made = NULL;
+    } else if (status == KYOK_UNSUPPORTED) {
+        status = generate(context, reference, passphrase, err);
+    }
     kyok_reference_free(reference);
-    KYOK_TRY(status);
-    status = value_of(key, passphrase, err);
-    kyok_key_free(key);
     return status;
 }

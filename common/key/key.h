@@ -94,6 +94,12 @@ enum kyok_status kyok_key_generate(struct kyok_context *context,
                                    const struct kyok_generate_request *request,
                                    struct kyok_key **key, struct kyok_error *err);
 
+/* Stores secret as Secret Data under the name of kmip://GROUP?name=NAME, in a group that says
+ * release = yes, and activates it. KYOK_UNSUPPORTED: the server has no Register. */
+enum kyok_status kyok_key_register_secret(struct kyok_context *context,
+                                          const struct kyok_reference *reference,
+                                          struct kyok_bytes secret, struct kyok_error *err);
+
 /* --- figures for status pages --- */
 
 typedef void kyok_figures_visitor(void *caller, const struct kyok_custodian_figures *figures);
