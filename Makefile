@@ -37,10 +37,10 @@ endif
 
 lib_sources := $(wildcard common/*/*.c)
 provider_sources := $(wildcard openssl-provider/*.c)
-# The command reads domain XML as the hook does, and talks to a running QEMU as kyok-qemu-secret does.
+# The command reads domain XML and the hook's configuration as the hook does, and talks to a running QEMU as kyok-qemu-secret does.
 cli_sources := $(wildcard cli/*.c)
 ifneq ($(cli_sources),)
-cli_sources += libvirt-hook/domain.c qemu-secret/qmp.c
+cli_sources += libvirt-hook/domain.c libvirt-hook/presence.c qemu-secret/qmp.c
 endif
 qemu_secret_sources := $(wildcard qemu-secret/*.c)
 hook_sources := $(wildcard libvirt-hook/*.c)

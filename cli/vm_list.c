@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The encrypted disks of this host's VMs, and starting those that wait for a custodian. */
 #include "cli/disk.h"
+#include "cli/envelope.h"
 #include "cli/vm.h"
 #include "libvirt-hook/hook.h"
 
@@ -128,6 +129,47 @@ static enum kyok_status describe_vm(const char *uuid, json_t *list, struct kyok_
     return KYOK_OK;
 }
 
+/* --- keys that their server gives out --- */
+
+static bool is_released(const json_t *layers, const struct kyok_config *config)
+{
+    size_t i, j;
+    const json_t *layer, *recipient;
+    json_array_foreach(layers, i, layer) json_array_foreach(
+        layer, j,
+        recipient) if (cli_kid_is_released(json_string_value(json_object_get(recipient, "key")),
+                                           config)) return true;
+    return false;
+}
+
+/* A disk without a record has its passphrase at the hook's KMIP group, which gives it out. */
+static void note_plain(const char *group, json_t *disk)
+{
+    char key[256];
+    const char *luks = json_string_value(json_object_get(disk, "luks"));
+    if (!luks || !*group || json_object_get(disk, "record"))
+        return;
+    snprintf(key, sizeof(key), "kmip://%s?name=%s", group, luks);
+    json_object_set_new(disk, "key", json_string(key));
+    json_object_set_new(disk, "released", json_true());
+}
+
+static void note_released(const struct kyok_config *config, const json_t *list)
+{
+    struct hook_config hook;
+    size_t i, j;
+    const json_t *vm;
+    json_t *disk;
+    if (!hook_read_config(HOOK_CONFIG, &hook))
+        *hook.kmip = 0;
+    json_array_foreach(list, i, vm) json_array_foreach(json_object_get(vm, "disks"), j, disk)
+    {
+        json_object_set_new(disk, "released",
+                            json_boolean(is_released(json_object_get(disk, "layers"), config)));
+        note_plain(hook.kmip, disk);
+    }
+}
+
 static const char *text_of(const json_t *object, const char *name, const char *missing)
 {
     const char *text = json_string_value(json_object_get(object, name));
@@ -137,7 +179,7 @@ static const char *text_of(const json_t *object, const char *name, const char *m
 static const char *first_key(const json_t *disk)
 {
     const json_t *layer = json_array_get(json_object_get(disk, "layers"), 0);
-    return text_of(json_array_get(layer, 0), "key", "no record");
+    return text_of(json_array_get(layer, 0), "key", text_of(disk, "key", "no record"));
 }
 
 static void print_list(const json_t *list)
@@ -152,7 +194,9 @@ static void print_list(const json_t *list)
                    text_of(vm, "protection", ""), text_of(disk, "disk", ""),
                    json_integer_value(json_object_get(disk, "generation")),
                    text_of(disk, "last-opened", "-"), first_key(disk));
-            printf(layers > 1 ? " and %zu more\n" : "\n", layers - 1);
+            if (layers > 1)
+                printf(" and %zu more", layers - 1);
+            puts(json_is_true(json_object_get(disk, "released")) ? " (leaves its custodian)" : "");
         }
     }
 }
@@ -160,11 +204,14 @@ static void print_list(const json_t *list)
 static enum kyok_status run_list(struct cli *cli)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer output = {0};
+    const struct kyok_config *config;
     json_t *list = json_array();
+    KYOK_TRY(cli_config(cli, &config));
     KYOK_TRY(vm_virsh(&output, &cli->error, "list", "--all", "--uuid", NULL));
     char *rest = (char *)output.data, *uuid;
     while (vm_next_line(&rest, &uuid))
         KYOK_TRY(describe_vm(uuid, list, &cli->error));
+    note_released(config, list);
     if (cli->json)
         return cli_json(cli, list);
     print_list(list);

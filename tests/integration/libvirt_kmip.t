@@ -74,6 +74,8 @@ virsh -q secret-define s.xml >/dev/null; virsh -q secret-set-value $s --file pas
 libvirtd_domain stored raw "$SANDBOX/stored.img" "uuid='$s'" >stored.xml; virsh -q define stored.xml >/dev/null
 ok "starts with its stored secret as ever" start stored
 virsh -q destroy stored >/dev/null
+like "list: its key leaves its custodian" "$("$KYOK" vm list)" 'plain .*kmip://keeper\?name=[-0-9a-f]* \(leaves its custodian\)'
+unlike "and two's does not" "$("$KYOK" vm list | grep '^two ')" 'leaves'
 like "audit says that keys leave that group" "$("$KYOK" vm audit 2>/dev/null)" '^release: keeper'
 ok "the server stops" kmip_tell bank "down"
 refused "then it does not start" any 'VM plain: disk vda.*kmip://keeper' start plain

@@ -99,7 +99,13 @@ virsh -q destroy raw >/dev/null
 "$KYOK" disk create "$SANDBOX/shared.img" --size 1M --key root --any-vm >shared.xml
 for i in s1 s2; do
     libvirtd_domain $i raw "$SANDBOX/shared.img" "$(grep -o "uuid='[^']*'" shared.xml)" | sed 's|</source>|</source><shareable/>|' >$i.xml
-    virsh -q define $i.xml >/dev/null; start $i >/dev/null
+    virsh -q define $i.xml >/dev/null
 done
-refused "two running VMs on one disk: refused, naming them" 1 'two running VMs share the disk' "$KYOK" disk rekey "$SANDBOX/shared.img"
+if start s1 >/dev/null 2>shared.err && start s2 >/dev/null 2>>shared.err; then
+    refused "two running VMs on one disk: refused, naming them" 1 'two VMs share the disk' "$KYOK" disk rekey "$SANDBOX/shared.img"
+elif grep -q 'requires use of supported storage format' shared.err; then
+    skip "this libvirt lets no VMs share an encrypted disk"
+else
+    fail "two VMs share a disk" "$(cat shared.err)"
+fi
 done_testing
