@@ -212,6 +212,16 @@ static void following_auto_free(struct following **following)
     free(*following);
 }
 
+static bool is_same_version(const struct kyok_reference *old, const struct kyok_reference *newest)
+{
+    if (old->kind == KYOK_REFERENCE_KMIP)
+        return old->identifier == NULL || newest->identifier == NULL ||
+               strcmp(old->identifier, newest->identifier) == 0;
+    return old->object == NULL ||
+           (strcmp(old->object, newest->object) == 0 && old->id_size == newest->id_size &&
+            (old->id_size == 0 || memcmp(old->id, newest->id, old->id_size) == 0));
+}
+
 /* A recipient whose key has a newer version gives way to it. */
 static enum kyok_status follow_recipient(struct rewrapping *run, struct following *following,
                                          const char *kid, struct kyok_error *err)
@@ -226,9 +236,7 @@ static enum kyok_status follow_recipient(struct rewrapping *run, struct followin
         kyok_reference_free(old);
         return err->status;
     }
-    same = old->kind == KYOK_REFERENCE_KMIP || old->object == NULL ||
-           (strcmp(old->object, newest->object) == 0 && old->id_size == newest->id_size &&
-            (old->id_size == 0 || memcmp(old->id, newest->id, old->id_size) == 0));
+    same = is_same_version(old, newest);
     kyok_reference_free(old);
     if (same) {
         kyok_reference_free(newest);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kyok key generate */
-#include "cli/cli.h"
+#include "cli/key_life.h"
 
 #include <string.h>
+#include <time.h>
 
 static const char *const type_words[] = {"rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384",
                                          "ec-p521",  "ed25519",  "aes-256",  NULL};
@@ -22,6 +23,13 @@ static const struct cli_option generate_options[] = {
     {.name = "--id",
      .argument = "HEX",
      .summary = "its CKA_ID, instead of the reference's or a random one"},
+    {.name = "--pre-active", .summary = "not to be used before kyok key state REF active"},
+    {.name = "--activate-on",
+     .argument = "TIME",
+     .summary = "not to be used before TIME: 2026-11-21, 2026-11-21T18:30 (UTC), 12h, 90d"},
+    {.name = "--deactivate-on",
+     .argument = "TIME",
+     .summary = "from TIME on it opens what it has sealed, and seals nothing"},
 };
 
 static unsigned read_uses(const struct cli *cli)
@@ -60,6 +68,31 @@ static enum kyok_status print_key(struct cli *cli, const struct kyok_key_info *i
     return KYOK_OK;
 }
 
+/* Whether the key's life is to be recorded from its beginning. */
+static enum kyok_status read_dates(struct cli *cli, struct kyok_generate_request *request,
+                                   bool *recorded)
+{
+    KYOK_TRY(cli_date(cli, "--activate-on", &request->activate));
+    KYOK_TRY(cli_date(cli, "--deactivate-on", &request->deactivate));
+    if (request->activate <= time(NULL))
+        request->activate = 0;
+    request->dormant = cli_option(cli, "--pre-active") != NULL || request->activate != 0;
+    *recorded = request->dormant || request->deactivate != 0;
+    if (request->deactivate == 0 || request->deactivate > time(NULL))
+        return KYOK_OK;
+    return cli_usage(cli, "--deactivate-on is in the past");
+}
+
+static enum kyok_status generate_recorded(struct cli *cli, struct kyok_context *context,
+                                          const struct kyok_reference *reference,
+                                          const struct kyok_generate_request *request)
+{
+    KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *made = NULL;
+
+    KYOK_TRY(kyok_key_generate_recorded(context, reference, request, &made, &cli->error));
+    return cli_print_reference(cli, made);
+}
+
 static enum kyok_status run_generate(struct cli *cli)
 {
     KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *reference = NULL;
@@ -67,11 +100,15 @@ static enum kyok_status run_generate(struct cli *cli)
     struct kyok_generate_request request = {0};
     struct kyok_context *context;
     uint8_t id[64];
+    bool recorded;
     cli_key_kind_read(cli_option(cli, "--type"), &request.type, &request.bits);
     request.uses = read_uses(cli);
     KYOK_TRY(read_id(cli, id, sizeof(id), &request));
+    KYOK_TRY(read_dates(cli, &request, &recorded));
     KYOK_TRY(cli_reference(cli, 0, &reference));
     KYOK_TRY(cli_context(cli, &context));
+    if (recorded)
+        return generate_recorded(cli, context, reference, &request);
     KYOK_TRY(kyok_key_generate(context, reference, &request, &key, &cli->error));
     return print_key(cli, kyok_key_info(key));
 }
@@ -87,7 +124,9 @@ const struct cli_verb cli_key_generate_verbs[] = {
          "pkcs11: REF needs a token (or kyok-group=NAME) and a label, object=NAME; a kmip: REF is "
          "kmip://GROUP?name=NAME. The key is born sensitive and never extractable; where the "
          "custodian cannot do that, nothing is made. A label that exists is refused. In a group of "
-         "several tokens REF must name one of them.",
+         "several tokens REF must name one of them. A key that is not to be used yet is pre-active: in "
+         "a token it is made without any use, which is given to it when it becomes active; a KMIP "
+         "server keeps the state. See \"key state\" for who enforces the dates.",
      CLI_OPTIONS(generate_options),
      .run = run_generate},
     {0},

@@ -24,33 +24,67 @@ enum kyok_status cli_print_reference(struct cli *cli, const struct kyok_referenc
 
 static const char *const settable[] = {"active", "suspended", "deactivated", NULL};
 
-/* Honest about what a state is worth. */
-static const char *enforcer(const struct kyok_key_version *version)
+static enum kyok_key_state state_now(const struct kyok_key_version *version)
 {
-    if (version->state == KYOK_STATE_DESTROYED)
+    return kyok_key_version_state(version, time(NULL));
+}
+
+/* Honest about what a state is worth. */
+static const char *enforcer(const struct kyok_key_record *record,
+                            const struct kyok_key_version *version)
+{
+    enum kyok_key_state state = state_now(version);
+
+    if (state == KYOK_STATE_DESTROYED)
         return "gone";
-    if (version->usage == 0 && version->name.id_size == 0)
+    if (record->kmip && state == KYOK_STATE_SUSPENDED)
+        return "kyok alone: KMIP has no such state";
+    if (record->kmip)
         return "the KMIP server; kyok uses active keys only, whatever the server allows";
     if (version->wrapped_size > 0)
         return "kyok: it exists wrapped only, and kyok does not unwrap it";
-    if (version->usage & KYOK_USAGE_ENCRYPT || version->usage & KYOK_USAGE_SIGN)
-        return "the token, against everyone without its PIN";
-    return "the token for decryption; kyok alone for encryption to the public half";
+    if ((version->usage & KYOK_USAGE_ENCRYPT) == 0 &&
+        (version->usage & (KYOK_USAGE_DECRYPT | KYOK_USAGE_UNWRAP)) != 0)
+        return "the token for the private half, against everyone without its PIN; kyok alone for "
+               "encryption to the public half";
+    return "the token, against everyone without its PIN";
 }
 
-static json_t *version_json(const struct kyok_key_version *version)
+static const char *date_enforcer(const struct kyok_key_record *record)
+{
+    return record->kmip ? "the KMIP server"
+                        : "kyok alone, which tells the token when it next seals with the key or "
+                          "shows its state";
+}
+
+static void add_date(json_t *json, const char *name, int64_t date)
+{
+    char room[CLI_DATE_SIZE];
+
+    if (json != NULL && date != 0)
+        json_object_set_new(json, name, json_string(cli_date_text(date, room)));
+}
+
+static json_t *version_json(const struct kyok_key_record *record,
+                            const struct kyok_key_version *version)
 {
     char id[2 * KYOK_RECORD_ID_MAX + 1];
     json_t *json;
 
     kyok_hex_encode(kyok_bytes(version->name.id, version->name.id_size), id);
-    json =
-        json_pack("{s:o, s:s, s:s, s:s}", "label", cli_json_text(version->name.label), "id", id,
-                  "state", kyok_key_state_name(version->state), "enforced-by", enforcer(version));
-    if (json != NULL && version->wrapped_size > 0)
+    json = json_pack("{s:o, s:s, s:s, s:s}", "label", cli_json_text(version->name.label), "id", id,
+                     "state", kyok_key_state_name(state_now(version)), "enforced-by",
+                     enforcer(record, version));
+    if (json != NULL && version->identifier[0] != '\0')
+        json_object_set_new(json, "identifier", cli_json_text(version->identifier));
+    if (json != NULL && version->parent.label[0] != '\0')
         json_object_set_new(json, "parent", cli_json_text(version->parent.label));
     if (json != NULL && version->made > 0)
         json_object_set_new(json, "made", json_integer(version->made));
+    add_date(json, "activate-on", version->activate);
+    add_date(json, "deactivate-on", version->deactivate);
+    if (json != NULL && (version->activate != 0 || version->deactivate != 0))
+        json_object_set_new(json, "dates-enforced-by", json_string(date_enforcer(record)));
     return json;
 }
 
@@ -59,7 +93,7 @@ static json_t *record_json(const struct kyok_key_record *record)
     json_t *versions = json_array();
 
     for (size_t i = 0; i < record->count; i++)
-        json_array_append_new(versions, version_json(&record->versions[i]));
+        json_array_append_new(versions, version_json(record, &record->versions[i]));
     return json_pack("{s:o, s:o}", "name", cli_json_text(record->name), "versions", versions);
 }
 
@@ -72,6 +106,22 @@ static void paint_state(enum kyok_key_state state)
               kyok_key_state_name(state));
 }
 
+static void print_dates(const struct kyok_key_record *record,
+                        const struct kyok_key_version *version)
+{
+    char room[CLI_DATE_SIZE];
+
+    if (version->activate == 0 && version->deactivate == 0)
+        return;
+    printf("   ");
+    if (version->activate != 0)
+        printf(" active from %s", cli_date_text(version->activate, room));
+    if (version->deactivate != 0)
+        printf("%s deactivated from %s", version->activate != 0 ? "," : "",
+               cli_date_text(version->deactivate, room));
+    printf("  (%s)\n", date_enforcer(record));
+}
+
 static void print_record(const struct kyok_key_record *record)
 {
     char room[512], id[2 * KYOK_RECORD_ID_MAX + 1];
@@ -80,11 +130,39 @@ static void print_record(const struct kyok_key_record *record)
         const struct kyok_key_version *version = &record->versions[i];
 
         kyok_hex_encode(kyok_bytes(version->name.id, version->name.id_size), id);
-        printf("%s  %s%s%s", cli_safe(version->name.label, room, sizeof(room)),
-               id[0] != '\0' ? "id " : "", id, id[0] != '\0' ? "  " : "");
-        paint_state(version->state);
-        printf("  (%s)\n", enforcer(version));
+        printf("%s  ", cli_safe(version->name.label, room, sizeof(room)));
+        if (id[0] != '\0')
+            printf("id %s  ", id);
+        else if (strcmp(version->identifier, version->name.label) != 0)
+            printf("%s  ", cli_safe(version->identifier, room, sizeof(room)));
+        paint_state(state_now(version));
+        printf("  (%s)\n", enforcer(record, version));
+        print_dates(record, version);
     }
+}
+
+static const struct cli_option state_options[] = {
+    {.name = "--activate-on",
+     .argument = "TIME",
+     .summary = "when a pre-active version becomes active: a time as for key generate, or never"},
+    {.name = "--deactivate-on",
+     .argument = "TIME",
+     .summary = "when the version is deactivated: the same"},
+};
+
+static enum kyok_status set_dates(struct cli *cli, struct kyok_context *context,
+                                  const struct kyok_reference *reference)
+{
+    bool activates = cli_option(cli, "--activate-on") != NULL;
+    bool deactivates = cli_option(cli, "--deactivate-on") != NULL;
+    int64_t activate, deactivate;
+
+    if (!activates && !deactivates)
+        return KYOK_OK;
+    KYOK_TRY(cli_date(cli, "--activate-on", &activate));
+    KYOK_TRY(cli_date(cli, "--deactivate-on", &deactivate));
+    return kyok_key_set_dates(context, reference, activates ? &activate : NULL,
+                              deactivates ? &deactivate : NULL, &cli->error);
 }
 
 static enum kyok_status run_state(struct cli *cli)
@@ -103,6 +181,8 @@ static enum kyok_status run_state(struct cli *cli)
     KYOK_TRY(cli_context(cli, &context));
     if (cli->operand_count > 1)
         KYOK_TRY(kyok_key_set_state(context, reference, state, &cli->error));
+    KYOK_TRY(set_dates(cli, context, reference));
+    KYOK_TRY(kyok_key_settle(context, reference, &cli->error));
     KYOK_TRY(kyok_key_record(context, reference, record, &cli->error));
     if (cli->json)
         return cli_json(cli, record_json(record));
@@ -194,7 +274,7 @@ static void print_branch(const struct tree *tree, const char *parent, unsigned d
         if ((parent == NULL) != (above == NULL) || (parent != NULL && strcmp(parent, above) != 0))
             continue;
         printf("%*s%s  ", (int)(2 * depth), "", cli_safe(record->name, safe, sizeof(safe)));
-        paint_state(record->versions[record->count - 1].state);
+        paint_state(state_now(&record->versions[record->count - 1]));
         printf("  %zu version%s\n", record->count, record->count == 1 ? "" : "s");
         print_branch(tree, record->name, depth + 1);
     }
@@ -241,7 +321,11 @@ enum kyok_status cli_key_tree(struct cli *cli, struct kyok_context *context, con
     char text[160];
     enum kyok_status status;
 
-    snprintf(text, sizeof(text), "pkcs11:?kyok-group=%s", group);
+    snprintf(text, sizeof(text),
+             kyok_config_kmip(kyok_context_config(context), group) != NULL
+                 ? "kmip://%s"
+                 : "pkcs11:?kyok-group=%s",
+             group);
     KYOK_TRY(kyok_reference_parse(text, KYOK_FROM_CONFIGURATION, kyok_context_config(context),
                                   &reference, &cli->error));
     status = kyok_key_records(context, reference, keep, &tree, &cli->error);
@@ -270,8 +354,12 @@ const struct cli_verb cli_key_life_verbs[] = {
          "that REF names (by label and id, or label alone) to STATE: active, suspended (nothing "
          "works with it) or deactivated (opens what was sealed before, seals nothing more). The "
          "token's usage attributes carry it out; the word is kept in a data object on the token. "
-         "Whoever has the token's PIN can undo it. At a KMIP server the state is the server's, "
-         "which has no suspended.",
+         "Whoever has the token's PIN can undo it. At a KMIP server the state and its dates are the "
+         "server's; suspended, which KMIP lacks, is a word beside them that kyok alone keeps. With "
+         "--activate-on or --deactivate-on the version changes by itself: in a token by kyok "
+         "alone, which counts the date in whenever it seals or opens, and brings the token's "
+         "attributes after it when it next seals with the key or shows its state.",
+     CLI_OPTIONS(state_options),
      .run = run_state},
     {.words = "key rotate",
      .operands = "REF",

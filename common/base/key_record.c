@@ -84,10 +84,22 @@ struct kyok_key_version *kyok_key_record_version(struct kyok_key_record *record,
     return NULL;
 }
 
-struct kyok_key_version *kyok_key_record_current(struct kyok_key_record *record)
+enum kyok_key_state kyok_key_version_state(const struct kyok_key_version *version, int64_t now)
+{
+    enum kyok_key_state state = version->state;
+
+    if (state == KYOK_STATE_PRE_ACTIVE && version->activate != 0 && version->activate <= now)
+        state = KYOK_STATE_ACTIVE;
+    if ((state == KYOK_STATE_ACTIVE || state == KYOK_STATE_SUSPENDED) && version->deactivate != 0 &&
+        version->deactivate <= now)
+        state = KYOK_STATE_DEACTIVATED;
+    return state;
+}
+
+struct kyok_key_version *kyok_key_record_current(struct kyok_key_record *record, int64_t now)
 {
     for (size_t i = record->count; i-- > 0;)
-        if (record->versions[i].state == KYOK_STATE_ACTIVE)
+        if (kyok_key_version_state(&record->versions[i], now) == KYOK_STATE_ACTIVE)
             return &record->versions[i];
     return NULL;
 }
@@ -136,6 +148,15 @@ static bool read_wrapping(const json_t *object, struct kyok_key_version *version
            version->wrapped_size >= 24;
 }
 
+/* Absent: none. */
+static bool read_date(const json_t *object, const char *name, int64_t *date)
+{
+    const json_t *value = json_object_get(object, name);
+
+    *date = json_integer_value(value);
+    return value == NULL || (json_is_integer(value) && *date > 0);
+}
+
 static bool read_version(const json_t *object, struct kyok_key_version *version)
 {
     const json_t *usage = json_object_get(object, "usage");
@@ -144,7 +165,9 @@ static bool read_version(const json_t *object, struct kyok_key_version *version)
     version->made = json_integer_value(json_object_get(object, "made"));
     version->usage = (unsigned)(json_integer_value(usage) & 63);
     return json_is_integer(usage) && read_name(object, &version->name) && state != NULL &&
-           kyok_key_state_by_name(state, &version->state) && read_wrapping(object, version);
+           kyok_key_state_by_name(state, &version->state) &&
+           read_date(object, "activate", &version->activate) &&
+           read_date(object, "deactivate", &version->deactivate) && read_wrapping(object, version);
 }
 
 static enum kyok_status read_record(const json_t *json, struct kyok_key_record *record,
@@ -210,6 +233,10 @@ static json_t *version_json(const struct kyok_key_version *version)
     json_object_set_new(json, "state", json_string(kyok_key_state_name(version->state)));
     json_object_set_new(json, "usage", json_integer(version->usage));
     json_object_set_new(json, "made", json_integer(version->made));
+    if (version->activate != 0)
+        json_object_set_new(json, "activate", json_integer(version->activate));
+    if (version->deactivate != 0)
+        json_object_set_new(json, "deactivate", json_integer(version->deactivate));
     if (version->wrapped_size > 0) {
         json_object_set_new(json, "parent", name_json(&version->parent));
         json_object_set_new(json, "wrapped", hex_json(version->wrapped, version->wrapped_size));

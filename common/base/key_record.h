@@ -53,6 +53,10 @@ struct kyok_key_version {
     enum kyok_key_state state;
     unsigned usage;
     int64_t made; /* seconds since 1970; 0: not known */
+    /* When a pre-active version becomes active, and an active or suspended one deactivated; 0:
+     * never by itself. */
+    int64_t activate, deactivate;
+    char identifier[KYOK_RECORD_LABEL_MAX + 1]; /* at a KMIP server, never stored */
     /* A descendant: wrapped by parent (RFC 3394 or 5649). */
     size_t wrapped_size; /* 0: an object of its own */
     uint8_t wrapped[KYOK_RECORD_WRAPPED_MAX];
@@ -62,6 +66,7 @@ struct kyok_key_version {
 struct kyok_key_record {
     uint64_t
         serial; /* counted up by each write; of two records that a crash left, the higher counts */
+    bool kmip; /* made up from what a KMIP server says, never stored */
     char name[KYOK_RECORD_LABEL_MAX + 1];
     struct kyok_key_version versions[KYOK_RECORD_VERSIONS_MAX]; /* oldest first */
     size_t count;
@@ -75,8 +80,10 @@ enum kyok_status kyok_key_record_write(const struct kyok_key_record *record,
 /* NULL when there is none. id_size 0: by label alone. */
 struct kyok_key_version *kyok_key_record_version(struct kyok_key_record *record, const char *label,
                                                  const uint8_t *id, size_t id_size);
-/* The newest version in use, or NULL. */
-struct kyok_key_version *kyok_key_record_current(struct kyok_key_record *record);
+/* The newest version in use at a time (seconds since 1970), or NULL. */
+struct kyok_key_version *kyok_key_record_current(struct kyok_key_record *record, int64_t now);
+/* Its state once its dates are counted in, which nobody may have written down yet. */
+enum kyok_key_state kyok_key_version_state(const struct kyok_key_version *version, int64_t now);
 /* The name without ".vN", which later versions' labels end with. */
 void kyok_key_record_base_name(const char *label, char base[KYOK_RECORD_LABEL_MAX + 1]);
 

@@ -125,6 +125,10 @@ struct kyok_generate_request {
     unsigned bits;
     unsigned uses;        /* 0: the type's usual ones */
     struct kyok_bytes id; /* CKA_ID; empty: the reference's, else random */
+    bool dormant;         /* born without any use: pre-active */
+    /* When it is to become active and deactivated, seconds since 1970; 0: not set. In a token the
+     * dates are a note for people. */
+    int64_t activate, deactivate;
 };
 
 /* One member (token) or endpoint (server) of a custodian, for status pages. */

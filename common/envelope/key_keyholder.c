@@ -148,13 +148,15 @@ static enum kyok_status wrap_aes(struct kyok_key *key, enum kyok_envelope_algori
     return wrap_kw(key, cek, recipient, wrapped, err);
 }
 
-/* A public half encrypts whatever the token thinks of it: the record's word is all there is. */
+/* A public half encrypts whatever the token thinks of it, and no token looks at dates: the record's
+ * word is all there is. */
 static enum kyok_status check_active(struct kyok_context *context, const char *kid,
                                      struct kyok_error *err)
 {
     KYOK_AUTO_FREE struct kyok_key_record *record = calloc(1, sizeof(*record));
     AUTO_REFERENCE struct kyok_reference *reference = NULL;
     const struct kyok_key_version *version;
+    enum kyok_key_state state;
 
     if (record == NULL)
         return kyok_no_memory(err);
@@ -165,10 +167,11 @@ static enum kyok_status check_active(struct kyok_context *context, const char *k
     KYOK_TRY(kyok_key_record(context, reference, record, err));
     version = kyok_key_record_version(record, reference->object, reference->id,
                                       reference->has_id ? reference->id_size : 0);
-    if (version == NULL || version->state == KYOK_STATE_ACTIVE)
+    state = version != NULL ? kyok_key_version_state(version, time(NULL)) : KYOK_STATE_ACTIVE;
+    if (state == KYOK_STATE_ACTIVE)
         return KYOK_OK;
     return kyok_fail(err, KYOK_REFUSED, kid, "this key is %s: nothing is sealed to it",
-                     kyok_key_state_name(version->state));
+                     kyok_key_state_name(state));
 }
 
 /* The host encrypts to the public half; whether the token can decrypt that is found out now, not
@@ -262,7 +265,7 @@ static enum kyok_status key_wrap(void *self, const struct kyok_reference *refere
 
     KYOK_TRY(open_current(self, reference, &key, err));
     KYOK_TRY(kid_of_key(key, kyok_context_config(self), &recipient->kid, err));
-    if (kyok_key_info(key)->type == KYOK_KEY_RSA)
+    if (kyok_key_info(key)->type == KYOK_KEY_RSA || reference->has_id)
         KYOK_TRY(check_active(self, recipient->kid, err));
     if (kyok_key_info(key)->type == KYOK_KEY_AES)
         KYOK_TRY(check_length(kyok_key_info(key), kyok_context_config(self), recipient->kid, err));

@@ -210,6 +210,8 @@ static enum kyok_status fill_creation(const struct kyok_reference *reference,
                 (struct kyok_kmip_creation){.object_type = kinds[i].object_type,
                                             .algorithm = kinds[i].algorithm,
                                             .bits = request->bits,
+                                            .activation = request->activate,
+                                            .deactivation = request->deactivate,
                                             .curve = curve_of(request->type, request->bits),
                                             .usage = usage_of(request->uses, kinds[i].usage),
                                             .public_usage = kinds[i].public_usage,
@@ -230,6 +232,8 @@ static enum kyok_status generate(struct kyok_custodian *custodian,
 
     KYOK_TRY(fill_creation(reference, request, &creation, err));
     KYOK_TRY(kyok_kmip_create(custodian->own, &creation, deadline, &created, err));
+    if (request->dormant)
+        return KYOK_OK;
     KYOK_TRY(
         kyok_kmip_activate(custodian->own, kyok_bytes_of_text(created.identifier), deadline, err));
     if (created.public_identifier[0] == '\0')

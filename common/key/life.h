@@ -33,17 +33,44 @@ enum kyok_status kyok_life_write(const struct kyok_life *life, struct kyok_key_r
 /* The version that the reference names: by label and id, or by label alone. */
 enum kyok_status kyok_life_version(const struct kyok_life *life, struct kyok_key_record *record,
                                    struct kyok_key_version **version, struct kyok_error *err);
+/* Writes down what the dates have made of the versions, and brings usage attributes after it. An
+ * activation that cannot be carried out is an error; a deactivation holds for kyok whatever the
+ * token says. */
+enum kyok_status kyok_life_settle(const struct kyok_life *life, struct kyok_key_record *record,
+                                  struct kyok_error *err);
+enum kyok_status kyok_life_need_name(const struct kyok_life *life, struct kyok_error *err);
 enum kyok_status kyok_life_new_id(struct kyok_key_name *name, struct kyok_error *err);
 void kyok_life_event(const char *type, const struct kyok_life *life,
                      const struct kyok_key_name *name, const char *detail, enum kyok_status status);
 
-/* The same at a KMIP server (life_kmip.c). */
+/* The same at a KMIP server (life_kmip.c, kmip_rotate.c). */
 enum kyok_status kyok_life_kmip_record(struct kyok_context *context,
                                        const struct kyok_reference *reference,
                                        struct kyok_key_record *record, struct kyok_error *err);
 enum kyok_status kyok_life_kmip_set_state(struct kyok_context *context,
                                           const struct kyok_reference *reference,
                                           enum kyok_key_state state, struct kyok_error *err);
+enum kyok_status kyok_life_kmip_set_dates(struct kyok_context *context,
+                                          const struct kyok_reference *reference,
+                                          const int64_t *activate, const int64_t *deactivate,
+                                          struct kyok_error *err);
+enum kyok_status kyok_life_kmip_generate(struct kyok_context *context,
+                                         const struct kyok_reference *reference,
+                                         const struct kyok_generate_request *request,
+                                         struct kyok_reference **made, struct kyok_error *err);
+enum kyok_status kyok_life_kmip_newest(struct kyok_context *context,
+                                       const struct kyok_reference *reference,
+                                       struct kyok_reference **newest, struct kyok_error *err);
+enum kyok_status kyok_life_kmip_rotate(struct kyok_context *context,
+                                       const struct kyok_reference *reference,
+                                       struct kyok_reference **made, struct kyok_error *err);
+enum kyok_status kyok_life_kmip_descend(struct kyok_context *context,
+                                        const struct kyok_reference *root, const char *name,
+                                        struct kyok_reference **made, struct kyok_error *err);
+enum kyok_status kyok_life_kmip_records(struct kyok_context *context,
+                                        const struct kyok_reference *reference,
+                                        kyok_key_record_visitor *visit, void *caller,
+                                        struct kyok_error *err);
 enum kyok_status kyok_life_kmip_destroy(struct kyok_context *context,
                                         const struct kyok_reference *reference,
                                         struct kyok_error *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Records, versions and states. */
+/* Records, versions and descendants. */
 #include "common/base/library_context.h"
 #include "common/key/life.h"
 
@@ -58,7 +58,7 @@ enum kyok_status kyok_life_begin(struct kyok_context *context,
     return KYOK_OK;
 }
 
-static enum kyok_status need_name(const struct kyok_life *life, struct kyok_error *err)
+enum kyok_status kyok_life_need_name(const struct kyok_life *life, struct kyok_error *err)
 {
     if (life->base[0] != '\0')
         return KYOK_OK;
@@ -159,7 +159,7 @@ enum kyok_status kyok_life_record(const struct kyok_life *life, struct kyok_key_
 {
     enum kyok_status status;
 
-    KYOK_TRY(need_name(life, err));
+    KYOK_TRY(kyok_life_need_name(life, err));
     status = kyok_group_record_read(life->group, life->reference, life->base, record,
                                     life->deadline, err);
     if (status != KYOK_NOT_FOUND)
@@ -206,6 +206,8 @@ enum kyok_status kyok_key_records(struct kyok_context *context,
 {
     struct kyok_life life;
 
+    if (reference->kind == KYOK_REFERENCE_KMIP)
+        return kyok_life_kmip_records(context, reference, visit, caller, err);
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
     return kyok_group_record_list(life.group, reference, visit, caller, life.deadline, err);
 }
@@ -224,7 +226,9 @@ enum kyok_status kyok_key_newest(struct kyok_context *context,
     *newest = NULL;
     if (record == NULL)
         return err->status;
-    if (reference->kind == KYOK_REFERENCE_KMIP || reference->object == NULL)
+    if (reference->kind == KYOK_REFERENCE_KMIP)
+        return kyok_life_kmip_newest(context, reference, newest, err);
+    if (reference->object == NULL)
         return kyok_reference_copy(reference, newest, err);
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
     status = kyok_group_record_read(life.group, reference, life.base, record, life.deadline, err);
@@ -234,9 +238,10 @@ enum kyok_status kyok_key_newest(struct kyok_context *context,
     if (reference->has_id && kyok_key_record_version(record, reference->object, reference->id,
                                                      reference->id_size) == NULL)
         return kyok_reference_copy(reference, newest, err);
-    version = kyok_key_record_current(record);
+    version = kyok_key_record_current(record, time(NULL));
     if (version == NULL)
         return kyok_fail(err, KYOK_REFUSED, reference->text, "no version of this key is active");
+    KYOK_TRY(kyok_life_settle(&life, record, err));
     return kyok_life_reference(&life, &version->name, newest, err);
 }
 
@@ -244,67 +249,9 @@ enum kyok_status kyok_key_current(struct kyok_context *context,
                                   const struct kyok_reference *reference,
                                   struct kyok_reference **current, struct kyok_error *err)
 {
-    if (reference->has_id)
+    if (reference->has_id || reference->identifier != NULL)
         return kyok_reference_copy(reference, current, err);
     return kyok_key_newest(context, reference, current, err);
-}
-
-/* --- states --- */
-
-static enum kyok_status apply_usage(const struct kyok_life *life,
-                                    const struct kyok_key_version *version,
-                                    enum kyok_key_state state, struct kyok_error *err)
-{
-    KYOK_AUTO_KEY struct kyok_key *key = NULL;
-
-    if (version->wrapped_size > 0) /* what is unwrapped gets its usage each time */
-        return KYOK_OK;
-    KYOK_TRY(kyok_life_open(life, &version->name, &key, err));
-    return kyok_group_set_usage(key->own, kyok_key_state_usage(state, version->usage),
-                                life->deadline, err);
-}
-
-static enum kyok_status change_state(const struct kyok_life *life, struct kyok_key_record *record,
-                                     struct kyok_key_version *version, enum kyok_key_state state,
-                                     struct kyok_error *err)
-{
-    enum kyok_status status;
-
-    if (version->state != state && !kyok_key_state_may_follow(version->state, state))
-        return kyok_fail(err, KYOK_REFUSED, version->name.label,
-                         "a key that is %s cannot become %s", kyok_key_state_name(version->state),
-                         kyok_key_state_name(state));
-    if (record->serial == 0) /* a token that keeps no records says so before anything changes */
-        KYOK_TRY(kyok_life_write(life, record, err));
-    status = apply_usage(life, version, state, err);
-    if (status == KYOK_OK) {
-        version->state = state;
-        status = kyok_life_write(life, record, err);
-    }
-    kyok_life_event("state", life, &version->name, kyok_key_state_name(state), status);
-    return status;
-}
-
-enum kyok_status kyok_key_set_state(struct kyok_context *context,
-                                    const struct kyok_reference *reference,
-                                    enum kyok_key_state state, struct kyok_error *err)
-{
-    KYOK_AUTO_RECORD record = kyok_life_record_new(err);
-    struct kyok_key_version *version;
-    struct kyok_life life;
-
-    if (record == NULL)
-        return err->status;
-    if (state == KYOK_STATE_DESTROYED || state == KYOK_STATE_PRE_ACTIVE)
-        return kyok_fail(err, KYOK_INVALID, reference->text,
-                         state == KYOK_STATE_DESTROYED ? "destroying is a command of its own"
-                                                       : "no key becomes pre-active again");
-    if (reference->kind == KYOK_REFERENCE_KMIP)
-        return kyok_life_kmip_set_state(context, reference, state, err);
-    KYOK_TRY(kyok_life_begin(context, reference, &life, err));
-    KYOK_TRY(kyok_life_record(&life, record, err));
-    KYOK_TRY(kyok_life_version(&life, record, &version, err));
-    return change_state(&life, record, version, state, err);
 }
 
 /* --- descendants --- */
@@ -325,6 +272,8 @@ enum kyok_status kyok_key_descend(struct kyok_context *context, const struct kyo
     if (name[0] == '\0' || strlen(name) > KYOK_RECORD_LABEL_MAX - 8)
         return kyok_fail(err, KYOK_INVALID, name, "a name has 1 to %d bytes",
                          KYOK_RECORD_LABEL_MAX - 8);
+    if (root->kind == KYOK_REFERENCE_KMIP)
+        return kyok_life_kmip_descend(context, root, name, made, err);
     KYOK_TRY(kyok_key_current(context, root, &current, err));
     KYOK_TRY(kyok_life_begin(context, current, &life, err));
     if (kyok_group_record_read(life.group, current, name, record, life.deadline, err) == KYOK_OK)

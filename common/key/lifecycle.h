@@ -38,6 +38,26 @@ enum kyok_status kyok_key_set_state(struct kyok_context *context,
                                     const struct kyok_reference *reference,
                                     enum kyok_key_state state, struct kyok_error *err);
 
+/* When a version changes its state by itself; seconds since 1970, 0: never. */
+struct kyok_key_dates {
+    int64_t activate, deactivate;
+};
+/* Of the version that reference names: a pre-active one's activation, any living one's
+ * deactivation. NULL: as it is. */
+enum kyok_status kyok_key_set_dates(struct kyok_context *context,
+                                    const struct kyok_reference *reference,
+                                    const int64_t *activate, const int64_t *deactivate,
+                                    struct kyok_error *err);
+/* What the dates have made of a key's versions is written down and told its custodian. */
+enum kyok_status kyok_key_settle(struct kyok_context *context,
+                                 const struct kyok_reference *reference, struct kyok_error *err);
+/* kyok_key_generate() of a key with a recorded life: pre-active, with dates, or both. *made: its
+ * reference. A run that was killed is completed by a second one. */
+enum kyok_status kyok_key_generate_recorded(struct kyok_context *context,
+                                            const struct kyok_reference *reference,
+                                            const struct kyok_generate_request *request,
+                                            struct kyok_reference **made, struct kyok_error *err);
+
 /* A new version; descendants of an AES key are rewrapped to it and older AES versions deactivated.
  * A rotation that was interrupted is completed instead. *made: its reference. */
 enum kyok_status kyok_key_rotate(struct kyok_context *context,

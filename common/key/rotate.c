@@ -160,7 +160,7 @@ static enum kyok_status generate_version(const struct kyok_life *life,
 static enum kyok_status add_version(const struct kyok_life *life, struct kyok_key_record *record,
                                     struct kyok_error *err)
 {
-    struct kyok_key_version *old = kyok_key_record_current(record);
+    struct kyok_key_version *old = kyok_key_record_current(record, time(NULL));
     struct kyok_key_version *version = &record->versions[record->count];
 
     if (old == NULL)
@@ -208,7 +208,7 @@ static enum kyok_status rotate(const struct kyok_life *life, struct kyok_key_rec
     KYOK_TRY(kyok_life_write(life, record, err));
     if (!is_unfinished(record))
         KYOK_TRY(add_version(life, record, err));
-    newest = kyok_key_record_current(record);
+    newest = kyok_key_record_current(record, time(NULL));
     KYOK_TRY(rewrap_descendants(life, record, newest, err));
     return retire_older(life, record, newest, err);
 }
@@ -224,10 +224,12 @@ enum kyok_status kyok_key_rotate(struct kyok_context *context,
 
     if (record == NULL)
         return err->status;
+    if (reference->kind == KYOK_REFERENCE_KMIP)
+        return kyok_life_kmip_rotate(context, reference, made, err);
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
     KYOK_TRY(kyok_life_record(&life, record, err));
     status = rotate(&life, record, err);
-    newest = kyok_key_record_current(record);
+    newest = kyok_key_record_current(record, time(NULL));
     if (newest != NULL)
         kyok_life_event("create", &life, &newest->name, "rotation", status);
     KYOK_TRY(status);

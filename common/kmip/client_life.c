@@ -57,7 +57,7 @@ struct creation_parts {
     struct kyok_kmip_name name, public_name;
     char public_text[sizeof((struct kyok_kmip_created *)0)->name + sizeof PUBLIC_SUFFIX];
     struct kyok_kmip_domain_parameters domain;
-    struct kyok_kmip_attribute common[3], own[4], other[4];
+    struct kyok_kmip_attribute common[5], own[6], other[4];
     struct kyok_kmip_template common_template, own_template, other_template;
 };
 
@@ -84,6 +84,14 @@ static void fill_template(struct kyok_kmip_template *template, struct kyok_kmip_
         add(template, array,
             kyok_kmip_attribute_integer(KYOK_KMIP_ATTRIBUTE_CRYPTOGRAPHIC_LENGTH,
                                         (int32_t)creation->bits));
+    if (creation->activation != 0)
+        add(template, array,
+            kyok_kmip_attribute_date_time(KYOK_KMIP_ATTRIBUTE_ACTIVATION_DATE,
+                                          creation->activation));
+    if (creation->deactivation != 0)
+        add(template, array,
+            kyok_kmip_attribute_date_time(KYOK_KMIP_ATTRIBUTE_DEACTIVATION_DATE,
+                                          creation->deactivation));
 }
 
 #define NO_USAGE                                                                                   \

@@ -3,6 +3,7 @@
 #include "common/kmip/client_call.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *text_of(struct kyok_bytes bytes, char *text, size_t size)
@@ -145,13 +146,13 @@ static uint32_t number_of(const kyok_kmip_attributes *list, enum kyok_kmip_attri
     return attribute->type == KYOK_TTLV_INTEGER ? (uint32_t)attribute->value.integer : 0;
 }
 
-static struct kyok_bytes public_link(const kyok_kmip_attributes *list)
+static struct kyok_bytes link_of(const kyok_kmip_attributes *list, enum kyok_kmip_link_type type)
 {
     for (size_t i = 0; i < list->count; i++) {
         const struct kyok_kmip_attribute *attribute = &list->items[i];
         if (attribute->name.id == KYOK_KMIP_ATTRIBUTE_LINK &&
             attribute->type == KYOK_TTLV_STRUCTURE &&
-            attribute->value.link->type == KYOK_KMIP_LINK_TYPE_PUBLIC_KEY_LINK)
+            attribute->value.link->type == type)
             return attribute->value.link->identifier;
     }
     return kyok_bytes(NULL, 0);
@@ -160,6 +161,45 @@ static struct kyok_bytes public_link(const kyok_kmip_attributes *list)
 static enum kyok_answer flag_of(const kyok_kmip_attributes *list, enum kyok_kmip_attribute_id id)
 {
     return answer_of(kyok_kmip_attribute_find_id(list->items, list->count, id));
+}
+
+static int64_t date_of(const kyok_kmip_attributes *list, enum kyok_kmip_attribute_id id)
+{
+    const struct kyok_kmip_attribute *attribute =
+        kyok_kmip_attribute_find_id(list->items, list->count, id);
+
+    return attribute != NULL && attribute->type == KYOK_TTLV_DATE_TIME ? attribute->value.date_time
+                                                                       : 0;
+}
+
+/* Each change of state that KMIP has no word for is one more value, "NUMBER WORD": Add Attribute is
+ * all that the smallest servers have. The highest number counts. */
+static void take_words(const kyok_kmip_attributes *list, struct kyok_kmip_facts *facts)
+{
+    static const char suspended[] = " suspended";
+    const struct kyok_kmip_attribute_name word =
+        kyok_kmip_attribute_name(kyok_bytes_of_text(KYOK_KMIP_STATE_WORD));
+    const struct kyok_kmip_attribute_name parent =
+        kyok_kmip_attribute_name(kyok_bytes_of_text(KYOK_KMIP_PARENT));
+    unsigned long highest = 0;
+
+    for (size_t i = 0; i < list->count; i++) {
+        const struct kyok_kmip_attribute *attribute = &list->items[i];
+        char text[32], *end;
+
+        if (attribute->type != KYOK_TTLV_TEXT_STRING)
+            continue;
+        if (kyok_kmip_attribute_name_equal(&attribute->name, &parent))
+            facts->parent = attribute->value.bytes;
+        if (!kyok_kmip_attribute_name_equal(&attribute->name, &word))
+            continue;
+        unsigned long number = strtoul(text_of(attribute->value.bytes, text, sizeof text), &end, 10);
+        if (number >= UINT32_MAX || number < highest)
+            continue;
+        highest = number;
+        facts->suspended = strcmp(end, suspended) == 0;
+    }
+    facts->words = (unsigned)highest;
 }
 
 static void take_facts(const kyok_kmip_attributes *list, struct kyok_kmip_facts *facts)
@@ -180,7 +220,12 @@ static void take_facts(const kyok_kmip_attributes *list, struct kyok_kmip_facts 
     facts->always_sensitive = flag_of(list, KYOK_KMIP_ATTRIBUTE_ALWAYS_SENSITIVE);
     facts->extractable = flag_of(list, KYOK_KMIP_ATTRIBUTE_EXTRACTABLE);
     facts->never_extractable = flag_of(list, KYOK_KMIP_ATTRIBUTE_NEVER_EXTRACTABLE);
-    facts->public_key = public_link(list);
+    facts->public_key = link_of(list, KYOK_KMIP_LINK_TYPE_PUBLIC_KEY_LINK);
+    facts->replacement = link_of(list, KYOK_KMIP_LINK_TYPE_REPLACEMENT_OBJECT_LINK);
+    facts->replaced = link_of(list, KYOK_KMIP_LINK_TYPE_REPLACED_OBJECT_LINK);
+    facts->activation = date_of(list, KYOK_KMIP_ATTRIBUTE_ACTIVATION_DATE);
+    facts->deactivation = date_of(list, KYOK_KMIP_ATTRIBUTE_DEACTIVATION_DATE);
+    take_words(list, facts);
     if (name != NULL && name->type == KYOK_TTLV_STRUCTURE)
         facts->name = name->value.name->value;
 }
@@ -249,6 +294,10 @@ enum kyok_status kyok_kmip_facts_usable(const struct kyok_kmip_facts *facts, con
 {
     char text[16];
 
+    if (facts->suspended) {
+        kyok_fail(err, KYOK_REFUSED, object, "the key is suspended, by kyok's word at the server");
+        return kyok_remedy(err, "wake it: kyok key state REF active");
+    }
     if (facts->state == 0 || facts->state == KYOK_KMIP_STATE_ACTIVE)
         return KYOK_OK;
     kyok_fail(err, KYOK_REFUSED, object, "the key's state is %s, not Active",

@@ -93,6 +93,13 @@ struct kyok_kmip_facts {
     enum kyok_answer sensitive, always_sensitive, extractable, never_extractable;
     struct kyok_bytes name;       /* the first */
     struct kyok_bytes public_key; /* identifier from the Link attribute */
+    struct kyok_bytes replacement, replaced; /* the same: of the next and the last version */
+    int64_t activation, deactivation;        /* the server's dates; 0: none */
+    /* kyok's own attributes: the newest word in x-kyok-state, how many there are, and of which key
+     * this one is a descendant. */
+    bool suspended;
+    unsigned words;
+    struct kyok_bytes parent;
 };
 /* Get Attributes; facts point into reply. Falls back to asking for everything when the server does
  * not know one of the attributes. Checked against expected. */
@@ -140,6 +147,7 @@ struct kyok_kmip_creation {
     enum kyok_kmip_object_type object_type; /* symmetric key, or private key for a pair */
     enum kyok_kmip_cryptographic_algorithm algorithm;
     unsigned bits;
+    int64_t activation, deactivation;       /* dates that the server is to keep; 0: none */
     enum kyok_kmip_recommended_curve curve; /* EC pairs */
     uint32_t usage;                         /* of the symmetric or private key */
     uint32_t public_usage;
@@ -169,6 +177,28 @@ enum kyok_status kyok_kmip_revoke(struct kyok_kmip_client *client, struct kyok_b
                                   struct kyok_deadline deadline, struct kyok_error *err);
 enum kyok_status kyok_kmip_destroy(struct kyok_kmip_client *client, struct kyok_bytes identifier,
                                    struct kyok_deadline deadline, struct kyok_error *err);
+
+/* --- attributes and versions (client_attribute.c) -------------------------------------------- */
+
+#define KYOK_KMIP_STATE_WORD "x-kyok-state"
+#define KYOK_KMIP_PARENT "x-kyok-parent"
+
+/* One more value of an attribute. */
+enum kyok_status kyok_kmip_add_attribute(struct kyok_kmip_client *client,
+                                         struct kyok_bytes identifier,
+                                         const struct kyok_kmip_attribute *attribute,
+                                         struct kyok_deadline deadline, struct kyok_error *err);
+/* Its only value: Modify Attribute, or Add Attribute where the server has no such value or no such
+ * operation. */
+enum kyok_status kyok_kmip_put_attribute(struct kyok_kmip_client *client,
+                                         struct kyok_bytes identifier,
+                                         const struct kyok_kmip_attribute *attribute,
+                                         struct kyok_deadline deadline, struct kyok_error *err);
+/* A new version of a symmetric key, which takes over its Name (4.4). KYOK_UNSUPPORTED where the
+ * server has no Re-key. replacement: appended with a NUL. */
+enum kyok_status kyok_kmip_re_key(struct kyok_kmip_client *client, struct kyok_bytes identifier,
+                                  struct kyok_deadline deadline, struct kyok_buffer *replacement,
+                                  struct kyok_error *err);
 
 /* --- cryptography at the server (client_crypto.c) -------------------------------------------- */
 

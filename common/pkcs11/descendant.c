@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define KEY_SIZE 32
 
@@ -162,8 +163,8 @@ enum kyok_status kyok_group_rewrap(struct kyok_group_key *parent, const struct k
 /* --- use --- */
 
 static CK_RV unwrap_version(const struct kyok_lease *lease, const struct kyok_group *group,
-                            const struct kyok_key_version *version, CK_OBJECT_HANDLE *object,
-                            struct kyok_error *err)
+                            const struct kyok_key_version *version, enum kyok_key_state state,
+                            CK_OBJECT_HANDLE *object, struct kyok_error *err)
 {
     struct kyok_template template = {.count = 0};
     struct kyok_facts facts;
@@ -182,7 +183,7 @@ static CK_RV unwrap_version(const struct kyok_lease *lease, const struct kyok_gr
         return CKR_OK;
     kyok_template_aes(&template, false, false);
     kyok_template_name(&template, &version->name);
-    kyok_template_usage(&template, kyok_key_state_usage(version->state, version->usage));
+    kyok_template_usage(&template, kyok_key_state_usage(state, version->usage));
     return kyok_unwrap_object(lease, parent, kyok_bytes(version->wrapped, version->wrapped_size),
                               &template, object);
 }
@@ -194,6 +195,7 @@ CK_RV kyok_descendant_unwrap(const struct kyok_lease *lease, const struct kyok_g
     KYOK_AUTO_FREE struct kyok_key_record *record = malloc(sizeof(*record));
     char base[KYOK_RECORD_LABEL_MAX + 1];
     struct kyok_key_version *version;
+    enum kyok_key_state state;
     bool found = false;
     CK_RV rv;
 
@@ -211,9 +213,9 @@ CK_RV kyok_descendant_unwrap(const struct kyok_lease *lease, const struct kyok_g
                                 reference->has_id ? reference->id_size : 0);
     if (version == NULL || version->wrapped_size == 0)
         return CKR_OK;
-    if (version->state == KYOK_STATE_ACTIVE || version->state == KYOK_STATE_DEACTIVATED)
-        return unwrap_version(lease, group, version, object, err);
-    kyok_fail(err, KYOK_REFUSED, reference->text, "this key is %s",
-              kyok_key_state_name(version->state));
+    state = kyok_key_version_state(version, time(NULL));
+    if (state == KYOK_STATE_ACTIVE || state == KYOK_STATE_DEACTIVATED)
+        return unwrap_version(lease, group, version, state, object, err);
+    kyok_fail(err, KYOK_REFUSED, reference->text, "this key is %s", kyok_key_state_name(state));
     return CKR_OK;
 }

@@ -4,6 +4,7 @@
 
 #include <openssl/rand.h>
 #include <string.h>
+#include <time.h>
 
 #define TEMPLATE_ROOM 20
 #define ID_SIZE 16
@@ -57,7 +58,10 @@ struct generating {
     const struct kyok_reference *reference;
     const struct kyok_generate_request *request;
     const struct generation *how;
-    unsigned uses;
+    unsigned uses; /* the key's */
+    unsigned now;  /* those that it is born with */
+    bool dated;
+    char start[sizeof(CK_DATE) + 1], end[sizeof(CK_DATE) + 1]; /* "20261121", or "" */
     uint8_t id[256];
     size_t id_size;
     bool begun; /* the token was asked to: whatever it answered, the key may be there */
@@ -78,10 +82,14 @@ static void put_guard(struct template *template, const struct generating *g)
 {
     put_bool(template, CKA_SENSITIVE, true);
     put_bool(template, CKA_EXTRACTABLE, false);
-    put_bool(template, CKA_SIGN, (g->uses & KYOK_USE_SIGN) && g->request->type != KYOK_KEY_AES);
-    put_bool(template, CKA_DECRYPT, g->uses & KYOK_USE_DECRYPT);
-    put_bool(template, CKA_UNWRAP, g->uses & KYOK_USE_WRAP);
-    put_bool(template, CKA_DERIVE, g->uses & KYOK_USE_DERIVE);
+    put_bool(template, CKA_SIGN, (g->now & KYOK_USE_SIGN) && g->request->type != KYOK_KEY_AES);
+    put_bool(template, CKA_DECRYPT, g->now & KYOK_USE_DECRYPT);
+    put_bool(template, CKA_UNWRAP, g->now & KYOK_USE_WRAP);
+    put_bool(template, CKA_DERIVE, g->now & KYOK_USE_DERIVE);
+    if (g->dated && g->start[0] != '\0')
+        put(template, CKA_START_DATE, g->start, sizeof(CK_DATE));
+    if (g->dated && g->end[0] != '\0')
+        put(template, CKA_END_DATE, g->end, sizeof(CK_DATE));
 }
 
 static CK_RV generate_secret(const struct kyok_call *call, const struct generating *g)
@@ -94,8 +102,9 @@ static CK_RV generate_secret(const struct kyok_call *call, const struct generati
     put_common(&template, g, true);
     put_guard(&template, g);
     put(&template, CKA_VALUE_LEN, &size, sizeof(size));
-    put_bool(&template, CKA_ENCRYPT, g->uses & KYOK_USE_DECRYPT);
-    put_bool(&template, CKA_WRAP, g->uses & KYOK_USE_WRAP);
+    put_bool(&template, CKA_ENCRYPT, g->now & KYOK_USE_DECRYPT);
+    put_bool(&template, CKA_WRAP, g->now & KYOK_USE_WRAP);
+    put_bool(&template, CKA_VERIFY, false); /* SoftHSM's default is true */
     return call->lease->f->C_GenerateKey(call->lease->handle, &mechanism, template.fields,
                                          template.count, &object);
 }
@@ -158,9 +167,16 @@ static CK_RV seek(const struct kyok_call *call, const struct generating *g, size
     return rv;
 }
 
+static CK_RV generate_one(const struct kyok_call *call, struct generating *g, bool dated)
+{
+    g->dated = dated;
+    return g->request->type == KYOK_KEY_AES ? generate_secret(call, g) : generate_pair(call, g);
+}
+
 static CK_RV generate(const struct kyok_call *call, void *arg, struct kyok_error *err)
 {
     struct generating *g = arg;
+    bool dated = g->request->activate != 0 || g->request->deactivate != 0;
     char text[128];
     size_t named, made;
     CK_RV rv = seek(call, g, &named, &made);
@@ -178,7 +194,11 @@ static CK_RV generate(const struct kyok_call *call, void *arg, struct kyok_error
         return CKR_OK;
     }
     g->begun = true;
-    return g->request->type == KYOK_KEY_AES ? generate_secret(call, g) : generate_pair(call, g);
+    rv = generate_one(call, g, dated);
+    /* Nothing rests on the dates in the token, and many a token lacks them. */
+    return rv != CKR_OK && dated && kyok_rv_rung(rv) == KYOK_RUNG_NONE
+               ? generate_one(call, g, false)
+               : rv;
 }
 
 /* --- what may be asked --- */
@@ -192,6 +212,16 @@ static bool size_fits(const struct kyok_generate_request *request)
     if (request->type == KYOK_KEY_AES)
         return request->bits == 128 || request->bits == 192 || request->bits == 256;
     return kyok_ec_parameters(request->type, request->bits, &parameters);
+}
+
+static void write_date(int64_t seconds, char digits[sizeof(CK_DATE) + 1])
+{
+    time_t moment = (time_t)seconds;
+    struct tm fields;
+
+    if (seconds == 0 || gmtime_r(&moment, &fields) == NULL ||
+        strftime(digits, sizeof(CK_DATE) + 1, "%Y%m%d", &fields) != sizeof(CK_DATE))
+        digits[0] = '\0';
 }
 
 static enum kyok_status prepare(struct generating *g, struct kyok_error *err)
@@ -220,6 +250,9 @@ static enum kyok_status prepare(struct generating *g, struct kyok_error *err)
     else if (RAND_bytes_ex(kyok_library_context(), g->id, ID_SIZE, 0) <= 0)
         return kyok_fail(err, KYOK_SYSTEM, reference->text, "no randomness for an id");
     g->uses = g->request->uses == 0 ? g->how->uses : g->request->uses;
+    g->now = g->request->dormant ? 0 : g->uses;
+    write_date(g->request->activate, g->start);
+    write_date(g->request->deactivate, g->end);
     return KYOK_OK;
 }
 
@@ -229,6 +262,30 @@ static bool may_settle(enum kyok_status status, const struct kyok_error *err)
 {
     return status == KYOK_UNREACHABLE || status == KYOK_NOT_FOUND ||
            (status == KYOK_PIN && strcmp(err->reason, "CKR_USER_PIN_NOT_INITIALIZED") == 0);
+}
+
+static unsigned usual_uses(enum kyok_key_type type)
+{
+    for (size_t i = 0; i < sizeof(generations) / sizeof(generations[0]); i++)
+        if (generations[i].type == type)
+            return generations[i].uses;
+    return 0;
+}
+
+unsigned kyok_generated_usage(enum kyok_key_type type, unsigned uses)
+{
+    bool secret = type == KYOK_KEY_AES;
+    unsigned usage = 0;
+
+    if (uses == 0)
+        uses = usual_uses(type);
+    if ((uses & KYOK_USE_SIGN) && !secret)
+        usage |= KYOK_USAGE_SIGN;
+    if (uses & KYOK_USE_DECRYPT)
+        usage |= KYOK_USAGE_DECRYPT | (secret ? KYOK_USAGE_ENCRYPT : 0);
+    if (uses & KYOK_USE_WRAP)
+        usage |= KYOK_USAGE_UNWRAP | (secret ? KYOK_USAGE_WRAP : 0);
+    return usage | (uses & KYOK_USE_DERIVE ? KYOK_USAGE_DERIVE : 0);
 }
 
 enum kyok_status kyok_group_generate(struct kyok_group *group,

@@ -45,6 +45,8 @@ void kyok_template_aes(struct kyok_template *template, bool token, bool extracta
     kyok_template_bool(template, CKA_PRIVATE, true);
     kyok_template_bool(template, CKA_SENSITIVE, true);
     kyok_template_bool(template, CKA_EXTRACTABLE, extractable);
+    kyok_template_bool(template, CKA_SIGN, false); /* SoftHSM's default for both is true */
+    kyok_template_bool(template, CKA_VERIFY, false);
 }
 
 /* --- every member --- */

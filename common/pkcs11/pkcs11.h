@@ -75,6 +75,10 @@ enum kyok_status kyok_group_generate(struct kyok_group *group,
                                      const struct kyok_generate_request *request,
                                      struct kyok_deadline deadline, struct kyok_error *err);
 
+/* What a key that is generated for these uses (0: the usual ones) may do when active: bits of enum
+ * kyok_key_usage. */
+unsigned kyok_generated_usage(enum kyok_key_type type, unsigned uses);
+
 typedef bool kyok_object_visitor(void *caller, const struct kyok_key_info *info);
 /* Objects of the first healthy member that fit reference. */
 enum kyok_status kyok_group_list(struct kyok_group *group, const struct kyok_reference *reference,

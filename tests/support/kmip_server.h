@@ -20,6 +20,7 @@
  *                                   an active key; a pair's public half is ID-pub; owner "*": anyone
  *   nonce ID NUMBER                 a P-256 key signs with this nonce and as r || s: foreseeable; 0: no more
  *   state ID STATE                  pre-active, active, deactivated, compromised
+ *   clock SECONDS                   how far it is ahead of the host; its dates follow it
  *   attribute ID sensitive|extractable yes|no
  *   link ID on|off                  whether a private key names its public half
  *   deny CN OPERATION               permission denied ("Get", "CreateKeyPair"; or "any")
@@ -63,7 +64,7 @@
 
 #define SERVER_OBJECTS 4096
 #define SERVER_TEXT 128
-#define SERVER_CUSTOM 8
+#define SERVER_CUSTOM 16
 
 struct server_object {
     char id[SERVER_TEXT], name[SERVER_TEXT], owner[SERVER_TEXT], link[SERVER_TEXT];
@@ -73,6 +74,8 @@ struct server_object {
     unsigned bits;
     uint32_t usage;
     enum kyok_kmip_state state;
+    int64_t activation, deactivation; /* 0: none */
+    char replacement[SERVER_TEXT], replaced[SERVER_TEXT];
     enum kyok_kmip_boolean sensitive, extractable;
     bool show_link;
     unsigned long nonce;    /* of signatures; 0: random */
@@ -112,6 +115,7 @@ struct server {
     struct server_object *objects[SERVER_OBJECTS];
     size_t object_count;
     unsigned next_id;
+    int64_t clock; /* seconds that the server is ahead of the host */
     struct server_denial denials[SERVER_DENIALS];
     size_t denial_count;
     struct server_fault faults[SERVER_FAULTS];
@@ -123,6 +127,8 @@ struct server {
 };
 
 struct server_object *server_find(struct server *server, struct kyok_bytes id);
+/* Brings states after the dates. */
+void server_settle(struct server *server);
 /* NULL: full. The id is made up when empty. */
 struct server_object *server_add(struct server *server, const char *id, const char *owner);
 void server_text(char to[SERVER_TEXT], struct kyok_bytes from);

@@ -129,6 +129,32 @@ static void create(struct work *work)
     work->answer->payload.create.unique_identifier = id_of(object);
 }
 
+/* 4.4: the replacement takes the name over, and both are linked. */
+static void re_key(struct work *work)
+{
+    struct server_object *old = object_for(work, work->item->payload.re_key.unique_identifier);
+    struct server_object *object;
+
+    if (old == NULL)
+        return;
+    object = server_add(work->server, "", old->owner);
+    if (object == NULL || old->type != KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY ||
+        old->replacement[0] != '\0') {
+        refuse(work, KYOK_KMIP_RESULT_REASON_INVALID_FIELD, "cannot be re-keyed");
+        return;
+    }
+    object->type = old->type;
+    object->algorithm = old->algorithm;
+    object->usage = old->usage;
+    object->bits = old->bits;
+    memcpy(object->name, old->name, sizeof object->name);
+    old->name[0] = '\0';
+    memcpy(object->replaced, old->id, sizeof object->replaced);
+    memcpy(old->replacement, object->id, sizeof old->replacement);
+    server_make_secret(object, object->bits);
+    work->answer->payload.identifier.unique_identifier = id_of(object);
+}
+
 static void create_key_pair(struct work *work)
 {
     const struct kyok_kmip_create_key_pair_request *request = &work->item->payload.create_key_pair;
@@ -428,6 +454,8 @@ static const struct {
     {KYOK_KMIP_OPERATION_CREATE_KEY_PAIR, "CreateKeyPair", false, create_key_pair},
     {KYOK_KMIP_OPERATION_REGISTER, "Register", false, register_object},
     {KYOK_KMIP_OPERATION_DERIVE_KEY, "DeriveKey", false, derive_key},
+    {KYOK_KMIP_OPERATION_RE_KEY, "ReKey", false, re_key},
+    {KYOK_KMIP_OPERATION_MODIFY_ATTRIBUTE, "ModifyAttribute", false, add_attribute},
     {KYOK_KMIP_OPERATION_SIGN, "Sign", false, sign},
     {KYOK_KMIP_OPERATION_ENCRYPT, "Encrypt", false, cipher},
     {KYOK_KMIP_OPERATION_DECRYPT, "Decrypt", false, cipher},
@@ -472,6 +500,8 @@ void server_answer(struct server *server, const char *client,
                    struct kyok_kmip_response *response)
 {
     unsigned version = kyok_kmip_version_number(request->version);
+
+    server_settle(server);
     struct kyok_kmip_response_item *items =
         kyok_kmip_arena_take(arena, request->items.count + 1, sizeof *items);
 

@@ -185,6 +185,14 @@ static const char *link_command(struct server *server, char **words, size_t coun
     return NULL;
 }
 
+static const char *clock_command(struct server *server, char **words, size_t count)
+{
+    if (count != 2)
+        return "clock SECONDS";
+    server->clock = strtol(words[1], NULL, 10);
+    return NULL;
+}
+
 static const char *deny(struct server *server, char **words, size_t count)
 {
     if (count != 3 || server->denial_count == SERVER_DENIALS)
@@ -288,6 +296,7 @@ static const struct {
     {"state", state, false},
     {"attribute", attribute, false},
     {"link", link_command, false},
+    {"clock", clock_command, false},
     {"deny", deny, false},
     {"allow", allow, false},
     {"fault", fault, false},

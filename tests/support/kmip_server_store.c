@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 void server_text(char to[SERVER_TEXT], struct kyok_bytes from)
 {
@@ -47,21 +48,33 @@ struct server_object *server_add(struct server *server, const char *id, const ch
     return object;
 }
 
+void server_settle(struct server *server)
+{
+    int64_t now = time(NULL) + server->clock;
+
+    for (size_t i = 0; i < server->object_count; i++) {
+        struct server_object *object = server->objects[i];
+
+        if (object->state == KYOK_KMIP_STATE_PRE_ACTIVE && object->activation != 0 &&
+            object->activation <= now)
+            object->state = KYOK_KMIP_STATE_ACTIVE;
+        if (object->state == KYOK_KMIP_STATE_ACTIVE && object->deactivation != 0 &&
+            object->deactivation <= now)
+            object->state = KYOK_KMIP_STATE_DEACTIVATED;
+    }
+}
+
 /* --- attributes ------------------------------------------------------------------------------ */
 
+/* 3.39: a custom attribute may have several values. */
 static bool set_custom(struct server_object *object, const struct kyok_kmip_attribute *attribute)
 {
-    size_t at = 0;
-    char name[SERVER_TEXT];
+    size_t at = object->customs;
 
-    server_text(name, attribute->name.name);
-    while (at < object->customs && strcmp(object->custom_name[at], name) != 0)
-        at++;
     if (at == SERVER_CUSTOM || attribute->type != KYOK_TTLV_TEXT_STRING)
         return false;
-    if (at == object->customs)
-        object->customs++;
-    memcpy(object->custom_name[at], name, sizeof name);
+    object->customs++;
+    server_text(object->custom_name[at], attribute->name.name);
     server_text(object->custom_value[at], attribute->value.bytes);
     return true;
 }
@@ -90,6 +103,12 @@ bool server_set_attribute(struct server_object *object, const struct kyok_kmip_a
     case KYOK_KMIP_ATTRIBUTE_EXTRACTABLE:
         object->extractable = kyok_kmip_boolean(attribute->value.boolean);
         return true;
+    case KYOK_KMIP_ATTRIBUTE_ACTIVATION_DATE:
+        object->activation = attribute->value.date_time;
+        return true;
+    case KYOK_KMIP_ATTRIBUTE_DEACTIVATION_DATE:
+        object->deactivation = attribute->value.date_time;
+        return true;
     case KYOK_KMIP_ATTRIBUTE_OTHER:
         return set_custom(object, attribute);
     default:
@@ -101,8 +120,9 @@ static bool custom_matches(const struct server_object *object,
                            const struct kyok_kmip_attribute *attribute)
 {
     for (size_t i = 0; i < object->customs; i++)
-        if (text_is(object->custom_name[i], attribute->name.name))
-            return text_is(object->custom_value[i], attribute->value.bytes);
+        if (text_is(object->custom_name[i], attribute->name.name) &&
+            text_is(object->custom_value[i], attribute->value.bytes))
+            return true;
     return false;
 }
 
@@ -126,10 +146,10 @@ bool server_matches(const struct server_object *object, const struct kyok_kmip_a
 }
 
 struct attribute_list {
-    struct kyok_kmip_attribute items[16 + SERVER_CUSTOM];
+    struct kyok_kmip_attribute items[20 + SERVER_CUSTOM];
     size_t count;
     struct kyok_kmip_name name;
-    struct kyok_kmip_link link;
+    struct kyok_kmip_link link, replacement, replaced;
 };
 
 static void add(struct attribute_list *list, struct kyok_kmip_attribute attribute)
@@ -148,6 +168,29 @@ static void add_key_attributes(const struct server_object *object, struct attrib
     add(list, kyok_kmip_attribute_integer(KYOK_KMIP_ATTRIBUTE_CRYPTOGRAPHIC_USAGE_MASK,
                                           (int32_t)object->usage));
     add(list, kyok_kmip_attribute_enumeration(KYOK_KMIP_ATTRIBUTE_STATE, object->state));
+}
+
+static void add_link(struct attribute_list *list, struct kyok_kmip_link *link,
+                     enum kyok_kmip_link_type type, const char *identifier)
+{
+    if (identifier[0] == '\0')
+        return;
+    link->type = type;
+    link->identifier = kyok_bytes_of_text(identifier);
+    add(list, kyok_kmip_attribute_structure(KYOK_KMIP_ATTRIBUTE_LINK, link));
+}
+
+static void add_versions_and_dates(const struct server_object *object, struct attribute_list *list)
+{
+    add_link(list, &list->replacement, KYOK_KMIP_LINK_TYPE_REPLACEMENT_OBJECT_LINK,
+             object->replacement);
+    add_link(list, &list->replaced, KYOK_KMIP_LINK_TYPE_REPLACED_OBJECT_LINK, object->replaced);
+    if (object->activation != 0)
+        add(list, kyok_kmip_attribute_date_time(KYOK_KMIP_ATTRIBUTE_ACTIVATION_DATE,
+                                                object->activation));
+    if (object->deactivation != 0)
+        add(list, kyok_kmip_attribute_date_time(KYOK_KMIP_ATTRIBUTE_DEACTIVATION_DATE,
+                                                object->deactivation));
 }
 
 static void add_optional(const struct server_object *object, unsigned version,
@@ -194,6 +237,7 @@ size_t server_attributes(const struct server_object *object, struct kyok_kmip_ar
     add(list, kyok_kmip_attribute_enumeration(KYOK_KMIP_ATTRIBUTE_OBJECT_TYPE, object->type));
     add_key_attributes(object, list);
     add_optional(object, version, list);
+    add_versions_and_dates(object, list);
     add_customs(object, arena, list);
     *items = list->items;
     return list->count;

@@ -79,13 +79,72 @@ static void records_come_back(void **state)
     (void)state;
     assert_int_equal(kyok_key_record_parse(kyok_bytes_of_text(good), &record, &err), KYOK_OK);
     assert_int_equal(record.count, 2);
-    assert_string_equal(kyok_key_record_current(&record)->name.label, "root.v2");
+    assert_string_equal(kyok_key_record_current(&record, 0)->name.label, "root.v2");
     assert_int_equal(record.versions[1].wrapped_size, 24);
     assert_ptr_equal(kyok_key_record_version(&record, "root", (const uint8_t *)"\n", 1),
                      &record.versions[0]);
     assert_null(kyok_key_record_version(&record, "root", (const uint8_t *)"\v", 1));
     assert_int_equal(kyok_key_record_write(&record, &json, &err), KYOK_OK);
     assert_true(kyok_bytes_equal(kyok_buffer_bytes(&json), kyok_bytes_of_text(good)));
+}
+
+static void dates_change_states(void **state)
+{
+    static const struct {
+        enum kyok_key_state is;
+        int64_t activate, deactivate;
+        enum kyok_key_state at_99, at_100, at_200;
+    } cases[] = {
+        {KYOK_STATE_PRE_ACTIVE, 0, 0, KYOK_STATE_PRE_ACTIVE, KYOK_STATE_PRE_ACTIVE,
+         KYOK_STATE_PRE_ACTIVE},
+        {KYOK_STATE_PRE_ACTIVE, 100, 0, KYOK_STATE_PRE_ACTIVE, KYOK_STATE_ACTIVE,
+         KYOK_STATE_ACTIVE},
+        {KYOK_STATE_PRE_ACTIVE, 100, 200, KYOK_STATE_PRE_ACTIVE, KYOK_STATE_ACTIVE,
+         KYOK_STATE_DEACTIVATED},
+        {KYOK_STATE_PRE_ACTIVE, 0, 100, KYOK_STATE_PRE_ACTIVE, KYOK_STATE_PRE_ACTIVE,
+         KYOK_STATE_PRE_ACTIVE},
+        {KYOK_STATE_ACTIVE, 0, 100, KYOK_STATE_ACTIVE, KYOK_STATE_DEACTIVATED,
+         KYOK_STATE_DEACTIVATED},
+        {KYOK_STATE_ACTIVE, 200, 0, KYOK_STATE_ACTIVE, KYOK_STATE_ACTIVE, KYOK_STATE_ACTIVE},
+        {KYOK_STATE_SUSPENDED, 100, 200, KYOK_STATE_SUSPENDED, KYOK_STATE_SUSPENDED,
+         KYOK_STATE_DEACTIVATED},
+        {KYOK_STATE_DEACTIVATED, 100, 0, KYOK_STATE_DEACTIVATED, KYOK_STATE_DEACTIVATED,
+         KYOK_STATE_DEACTIVATED},
+        {KYOK_STATE_DESTROYED, 100, 200, KYOK_STATE_DESTROYED, KYOK_STATE_DESTROYED,
+         KYOK_STATE_DESTROYED},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct kyok_key_version version = {.state = cases[i].is,
+                                           .activate = cases[i].activate,
+                                           .deactivate = cases[i].deactivate};
+
+        assert_int_equal(kyok_key_version_state(&version, 99), cases[i].at_99);
+        assert_int_equal(kyok_key_version_state(&version, 100), cases[i].at_100);
+        assert_int_equal(kyok_key_version_state(&version, 200), cases[i].at_200);
+    }
+}
+
+static void dates_come_back(void **state)
+{
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = {0};
+    static struct kyok_key_record again;
+    struct kyok_error err;
+
+    (void)state;
+    assert_int_equal(kyok_key_record_parse(kyok_bytes_of_text(good), &record, &err), KYOK_OK);
+    record.versions[1].state = KYOK_STATE_PRE_ACTIVE;
+    record.versions[1].activate = 4102444800;
+    record.versions[1].deactivate = 4102444801;
+    assert_null(kyok_key_record_current(&record, 4102444799));
+    assert_ptr_equal(kyok_key_record_current(&record, 4102444800), &record.versions[1]);
+    assert_null(kyok_key_record_current(&record, 4102444801));
+    assert_int_equal(kyok_key_record_write(&record, &json, &err), KYOK_OK);
+    assert_int_equal(kyok_key_record_parse(kyok_buffer_bytes(&json), &again, &err), KYOK_OK);
+    assert_int_equal(again.versions[1].activate, 4102444800);
+    assert_int_equal(again.versions[1].deactivate, 4102444801);
+    assert_int_equal(again.versions[0].activate, 0);
 }
 
 /* Every edit of the good one. */
@@ -107,6 +166,10 @@ static void broken_records_are_refused(void **state)
         {"\"wrapped\":\"0001", "\"wrapped\":\"01"},
         {",\"parent\":{\"label\":\"top\",\"id\":\"ff\"}", ""},
         {"\"made\":7", "\"made\":[[[[[[]]]]]"},
+        {"\"made\":7", "\"made\":7,\"activate\":-1"},
+        {"\"made\":7", "\"made\":7,\"activate\":0"},
+        {"\"made\":7", "\"made\":7,\"activate\":\"soon\""},
+        {"\"made\":7", "\"made\":7,\"deactivate\":1.5"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(edits) / sizeof(edits[0]); i++) {
@@ -127,6 +190,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states_follow_each_other),   cmocka_unit_test(states_leave_usage),
         cmocka_unit_test(labels_have_base_names),     cmocka_unit_test(records_come_back),
+        cmocka_unit_test(dates_change_states),
+        cmocka_unit_test(dates_come_back),
         cmocka_unit_test(broken_records_are_refused),
     };
 
