@@ -124,7 +124,8 @@ const struct cli_verb cli_key_generate_verbs[] = {
          "pkcs11: REF needs a token (or kyok-group=NAME) and a label, object=NAME; a kmip: REF is "
          "kmip://GROUP?name=NAME. The key is born sensitive and never extractable; where the "
          "custodian cannot do that, nothing is made. A label that exists is refused. In a group of "
-         "several tokens REF must name one of them. A key that is not to be used yet is pre-active: in "
+         "several tokens REF must name one of them. A key that is not to be used yet is "
+         "pre-active: in "
          "a token it is made without any use, which is given to it when it becomes active; a KMIP "
          "server keeps the state. See \"key state\" for who enforces the dates.",
      CLI_OPTIONS(generate_options),

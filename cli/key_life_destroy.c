@@ -59,19 +59,23 @@ static enum kyok_status run_destroy(struct cli *cli)
 {
     KYOK_CLEANUP(cli_uses_free) struct cli_uses uses = {0};
     KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *reference = NULL;
+    KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *exact = NULL;
     struct kyok_context *context;
     const char *name;
 
     KYOK_TRY(cli_config(cli, &uses.config));
     KYOK_TRY(cli_reference(cli, 0, &reference));
-    name = reference->kind == KYOK_REFERENCE_KMIP ? reference->identifier : reference->object;
+    name = reference->identifier != NULL ? reference->identifier
+           : reference->name != NULL     ? reference->name
+                                         : reference->object;
     if (name == NULL)
-        return cli_usage(cli, "REF must name the key: object=NAME, or a KMIP identifier");
-    uses.wanted = reference;
+        return cli_usage(cli, "REF must name the key: object=NAME, or a KMIP identifier or name");
+    KYOK_TRY(cli_context(cli, &context));
+    KYOK_TRY(kyok_key_exact(context, reference, &exact, &cli->error)); /* as envelopes name it */
+    uses.wanted = exact;
     KYOK_TRY(check_uses(cli, &uses));
     KYOK_TRY(confirm(cli, name));
-    KYOK_TRY(cli_context(cli, &context));
-    KYOK_TRY(kyok_key_destroy(context, reference, cli_option(cli, "--force") != NULL, &cli->error));
+    KYOK_TRY(kyok_key_destroy(context, exact, cli_option(cli, "--force") != NULL, &cli->error));
     return cli->json ? cli_json(cli, json_pack("{s:o}", "destroyed", cli_json_text(name)))
                      : KYOK_OK;
 }

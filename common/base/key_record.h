@@ -66,7 +66,7 @@ struct kyok_key_version {
 struct kyok_key_record {
     uint64_t
         serial; /* counted up by each write; of two records that a crash left, the higher counts */
-    bool kmip; /* made up from what a KMIP server says, never stored */
+    bool kmip;  /* made up from what a KMIP server says, never stored */
     char name[KYOK_RECORD_LABEL_MAX + 1];
     struct kyok_key_version versions[KYOK_RECORD_VERSIONS_MAX]; /* oldest first */
     size_t count;

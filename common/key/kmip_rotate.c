@@ -54,14 +54,14 @@ static enum kyok_status create_version(const struct kyok_kmip_life *life,
                                        struct kyok_error *err)
 {
     char name[KYOK_RECORD_LABEL_MAX + 1];
-    struct kyok_kmip_creation creation = {
-        .object_type = old->object_type,
-        .algorithm = old->algorithm,
-        .bits = old->bits,
-        .usage = old->usage,
-        .public_usage = KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_VERIFY |
-                        KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_ENCRYPT,
-        .name = name};
+    struct kyok_kmip_creation creation = {.object_type = old->object_type,
+                                          .algorithm = old->algorithm,
+                                          .bits = old->bits,
+                                          .usage = old->usage,
+                                          .public_usage =
+                                              KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_VERIFY |
+                                              KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_ENCRYPT,
+                                          .name = name};
     struct kyok_kmip_created created;
 
     if (life->base[0] == '\0') {
@@ -90,8 +90,8 @@ static enum kyok_status new_version(const struct kyok_kmip_life *life,
     enum kyok_status status = KYOK_UNSUPPORTED;
 
     if (old->object_type == KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY)
-        status = kyok_kmip_re_key(life->client, kyok_bytes_of_text(old->identifier),
-                                  life->deadline, &id, err);
+        status = kyok_kmip_re_key(life->client, kyok_bytes_of_text(old->identifier), life->deadline,
+                                  &id, err);
     if (status == KYOK_OK && id.size <= sizeof(identifier))
         memcpy(identifier, id.data, id.size);
     else if (status == KYOK_UNSUPPORTED)
@@ -155,75 +155,4 @@ enum kyok_status kyok_life_kmip_descend(struct kyok_context *context,
     if (version.state == KYOK_STATE_PRE_ACTIVE)
         KYOK_TRY(kyok_kmip_life_activate(&life, &version, err));
     return kyok_kmip_life_reference(&life, &version, made, err);
-}
-
-/* --- the tree --- */
-
-#define KEYS_MOST 10000
-
-/* Versions of one name come together under it. */
-static struct kyok_key_record *record_for(struct kyok_key_record **list, size_t *count,
-                                          const char *name)
-{
-    struct kyok_key_record *more;
-
-    for (size_t i = 0; i < *count; i++)
-        if (strcmp((*list)[i].name, name) == 0)
-            return &(*list)[i];
-    more = realloc(*list, (*count + 1) * sizeof(*more));
-    if (more == NULL)
-        return NULL;
-    *list = more;
-    more[*count] = (struct kyok_key_record){.kmip = true};
-    strcpy(more[*count].name, name);
-    return &more[(*count)++];
-}
-
-static enum kyok_status add_object(struct kyok_kmip_life *life, const char *identifier,
-                                   struct kyok_key_record **list, size_t *count,
-                                   struct kyok_error *err)
-{
-    char base[KYOK_RECORD_LABEL_MAX + 1];
-    struct kyok_life_version version;
-    struct kyok_key_version *to;
-    struct kyok_key_record *record;
-    enum kyok_status status = kyok_kmip_life_read(life, identifier, &version, err);
-
-    if (status == KYOK_NOT_FOUND || status == KYOK_REFUSED) /* gone, or another's */
-        return KYOK_OK;
-    KYOK_TRY(status);
-    kyok_key_record_base_name(version.name[0] != '\0' ? version.name : version.identifier, base);
-    record = record_for(list, count, base);
-    if (record == NULL)
-        return kyok_fail(err, KYOK_SYSTEM, NULL, "no memory");
-    if (record->count == KYOK_RECORD_VERSIONS_MAX)
-        return KYOK_OK;
-    to = &record->versions[record->count++];
-    kyok_life_kmip_version(&version, to);
-    return KYOK_OK;
-}
-
-enum kyok_status kyok_life_kmip_records(struct kyok_context *context,
-                                        const struct kyok_reference *reference,
-                                        kyok_key_record_visitor *visit, void *caller,
-                                        struct kyok_error *err)
-{
-    struct kyok_kmip_attribute filter = kyok_kmip_attribute_enumeration(
-        KYOK_KMIP_ATTRIBUTE_OBJECT_TYPE, KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY);
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer ids = {0};
-    KYOK_AUTO_FREE struct kyok_key_record *list = NULL;
-    KYOK_AUTO_KMIP_LIFE life;
-    size_t found, count = 0;
-    bool more;
-
-    KYOK_TRY(kyok_kmip_life_begin(context, reference, &life, err));
-    KYOK_TRY(kyok_kmip_locate(life.client, &filter, 1, KEYS_MOST, life.deadline, &ids, &found,
-                              &more, err));
-    const char *id = (const char *)ids.data;
-    for (size_t i = 0; i < found; i++, id += strlen(id) + 1)
-        KYOK_TRY(add_object(&life, id, &list, &count, err));
-    for (size_t i = 0; i < count; i++)
-        if (!visit(caller, &list[i]))
-            break;
-    return KYOK_OK;
 }

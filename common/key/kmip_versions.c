@@ -58,7 +58,7 @@ static void copy_text(char to[KYOK_RECORD_LABEL_MAX + 1], struct kyok_bytes from
 }
 
 enum kyok_status kyok_kmip_life_read(const struct kyok_kmip_life *life, const char *identifier,
-                                        struct kyok_life_version *version, struct kyok_error *err)
+                                     struct kyok_life_version *version, struct kyok_error *err)
 {
     static const struct kyok_kmip_expectation anything;
     struct kyok_kmip_facts facts;
@@ -280,8 +280,7 @@ struct kyok_life_version *kyok_kmip_life_current(const struct kyok_kmip_life *li
 
 enum kyok_status kyok_kmip_life_reference(const struct kyok_kmip_life *life,
                                           const struct kyok_life_version *version,
-                                          struct kyok_reference **reference,
-                                          struct kyok_error *err)
+                                          struct kyok_reference **reference, struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer text = {0};
     struct kyok_reference exact = {.kind = KYOK_REFERENCE_KMIP,

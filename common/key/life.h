@@ -58,6 +58,9 @@ enum kyok_status kyok_life_kmip_generate(struct kyok_context *context,
                                          const struct kyok_reference *reference,
                                          const struct kyok_generate_request *request,
                                          struct kyok_reference **made, struct kyok_error *err);
+enum kyok_status kyok_life_kmip_exact(struct kyok_context *context,
+                                      const struct kyok_reference *reference,
+                                      struct kyok_reference **exact, struct kyok_error *err);
 enum kyok_status kyok_life_kmip_newest(struct kyok_context *context,
                                        const struct kyok_reference *reference,
                                        struct kyok_reference **newest, struct kyok_error *err);

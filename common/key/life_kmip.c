@@ -33,6 +33,17 @@ enum kyok_status kyok_life_kmip_record(struct kyok_context *context,
     return KYOK_OK;
 }
 
+enum kyok_status kyok_life_kmip_exact(struct kyok_context *context,
+                                      const struct kyok_reference *reference,
+                                      struct kyok_reference **exact, struct kyok_error *err)
+{
+    KYOK_AUTO_KMIP_LIFE life;
+
+    KYOK_TRY(kyok_kmip_life_begin(context, reference, &life, err));
+    KYOK_TRY(kyok_kmip_life_one(&life, err));
+    return kyok_kmip_life_reference(&life, &life.versions[0], exact, err);
+}
+
 enum kyok_status kyok_life_kmip_newest(struct kyok_context *context,
                                        const struct kyok_reference *reference,
                                        struct kyok_reference **newest, struct kyok_error *err)
@@ -77,8 +88,8 @@ enum kyok_status kyok_kmip_life_activate(const struct kyok_kmip_life *life,
                                 life->deadline, err));
     if (version->public_key[0] == '\0')
         return KYOK_OK;
-    return kyok_kmip_activate(life->client, kyok_bytes_of_text(version->public_key),
-                              life->deadline, err);
+    return kyok_kmip_activate(life->client, kyok_bytes_of_text(version->public_key), life->deadline,
+                              err);
 }
 
 enum kyok_status kyok_life_kmip_set_state(struct kyok_context *context,
@@ -162,8 +173,7 @@ enum kyok_status kyok_life_kmip_generate(struct kyok_context *context,
         request->activate >= request->deactivate)
         return kyok_fail(err, KYOK_INVALID, reference->text,
                          "a key is deactivated after it is activated, not before");
-    KYOK_TRY(
-        life.custodian->ops->generate(life.custodian, reference, request, life.deadline, err));
+    KYOK_TRY(life.custodian->ops->generate(life.custodian, reference, request, life.deadline, err));
     KYOK_TRY(kyok_kmip_life_one(&life, err));
     return kyok_kmip_life_reference(&life, &life.versions[0], made, err);
 }

@@ -27,8 +27,8 @@ struct kyok_kmip_life {
     struct kyok_kmip_client *client;
     const struct kyok_reference *reference;
     struct kyok_deadline deadline;
-    char base[KYOK_RECORD_LABEL_MAX + 1];               /* the key's name; "" */
-    struct kyok_life_version *versions;                 /* oldest first */
+    char base[KYOK_RECORD_LABEL_MAX + 1]; /* the key's name; "" */
+    struct kyok_life_version *versions;   /* oldest first */
     size_t count;
     size_t meant; /* the one that the reference names */
 };
@@ -48,7 +48,7 @@ void kyok_kmip_life_end(struct kyok_kmip_life *life);
 
 /* Facts as a version. */
 enum kyok_status kyok_kmip_life_read(const struct kyok_kmip_life *life, const char *identifier,
-                                        struct kyok_life_version *version, struct kyok_error *err);
+                                     struct kyok_life_version *version, struct kyok_error *err);
 void kyok_life_kmip_version(const struct kyok_life_version *from, struct kyok_key_version *to);
 /* The newest active one; NULL: none. */
 struct kyok_life_version *kyok_kmip_life_current(const struct kyok_kmip_life *life);

@@ -245,6 +245,15 @@ enum kyok_status kyok_key_newest(struct kyok_context *context,
     return kyok_life_reference(&life, &version->name, newest, err);
 }
 
+enum kyok_status kyok_key_exact(struct kyok_context *context,
+                                const struct kyok_reference *reference,
+                                struct kyok_reference **exact, struct kyok_error *err)
+{
+    if (reference->kind == KYOK_REFERENCE_KMIP && reference->identifier == NULL)
+        return kyok_life_kmip_exact(context, reference, exact, err);
+    return kyok_reference_copy(reference, exact, err);
+}
+
 enum kyok_status kyok_key_current(struct kyok_context *context,
                                   const struct kyok_reference *reference,
                                   struct kyok_reference **current, struct kyok_error *err)

@@ -32,6 +32,11 @@ enum kyok_status kyok_key_newest(struct kyok_context *context,
                                  const struct kyok_reference *reference,
                                  struct kyok_reference **newest, struct kyok_error *err);
 
+/* The reference of exactly the version that reference names: at a KMIP server by its identifier. */
+enum kyok_status kyok_key_exact(struct kyok_context *context,
+                                const struct kyok_reference *reference,
+                                struct kyok_reference **exact, struct kyok_error *err);
+
 /* The usage attributes on every member, then the word in the record. A reference without id means
  * the version with exactly that label. */
 enum kyok_status kyok_key_set_state(struct kyok_context *context,
@@ -45,9 +50,8 @@ struct kyok_key_dates {
 /* Of the version that reference names: a pre-active one's activation, any living one's
  * deactivation. NULL: as it is. */
 enum kyok_status kyok_key_set_dates(struct kyok_context *context,
-                                    const struct kyok_reference *reference,
-                                    const int64_t *activate, const int64_t *deactivate,
-                                    struct kyok_error *err);
+                                    const struct kyok_reference *reference, const int64_t *activate,
+                                    const int64_t *deactivate, struct kyok_error *err);
 /* What the dates have made of a key's versions is written down and told its custodian. */
 enum kyok_status kyok_key_settle(struct kyok_context *context,
                                  const struct kyok_reference *reference, struct kyok_error *err);

@@ -82,9 +82,8 @@ static enum kyok_status check_dates(const struct kyok_key_version *version, stru
 }
 
 enum kyok_status kyok_key_set_dates(struct kyok_context *context,
-                                    const struct kyok_reference *reference,
-                                    const int64_t *activate, const int64_t *deactivate,
-                                    struct kyok_error *err)
+                                    const struct kyok_reference *reference, const int64_t *activate,
+                                    const int64_t *deactivate, struct kyok_error *err)
 {
     KYOK_AUTO_RECORD record = kyok_life_record_new(err);
     struct kyok_key_version *version;

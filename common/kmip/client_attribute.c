@@ -15,12 +15,10 @@ static bool lacks_operation(enum kyok_status status, const struct kyok_kmip_repl
            reply->item->reason == KYOK_KMIP_RESULT_REASON_INVALID_MESSAGE;
 }
 
-static enum kyok_status send_attribute(struct kyok_kmip_client *client,
-                                       enum kyok_kmip_operation operation,
-                                       struct kyok_bytes identifier,
-                                       const struct kyok_kmip_attribute *attribute,
-                                       struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
-                                       struct kyok_error *err)
+static enum kyok_status
+send_attribute(struct kyok_kmip_client *client, enum kyok_kmip_operation operation,
+               struct kyok_bytes identifier, const struct kyok_kmip_attribute *attribute,
+               struct kyok_deadline deadline, struct kyok_kmip_reply *reply, struct kyok_error *err)
 {
     struct kyok_kmip_request_item item = {
         .operation = operation,
@@ -76,7 +74,8 @@ enum kyok_status kyok_kmip_re_key(struct kyok_kmip_client *client, struct kyok_b
     if (id.size == 0 || memchr(id.data, '\0', id.size) != NULL || kyok_bytes_equal(id, identifier))
         return kyok_fail(err, KYOK_FAULT, reply.endpoint,
                          "the server gave the new version an identifier that cannot be used");
-    return kyok_buffer_append(replacement, id.data, id.size) && kyok_buffer_append(replacement, "", 1)
+    return kyok_buffer_append(replacement, id.data, id.size) &&
+                   kyok_buffer_append(replacement, "", 1)
                ? KYOK_OK
                : kyok_fail(err, KYOK_SYSTEM, reply.endpoint, "no memory");
 }

@@ -151,8 +151,7 @@ static struct kyok_bytes link_of(const kyok_kmip_attributes *list, enum kyok_kmi
     for (size_t i = 0; i < list->count; i++) {
         const struct kyok_kmip_attribute *attribute = &list->items[i];
         if (attribute->name.id == KYOK_KMIP_ATTRIBUTE_LINK &&
-            attribute->type == KYOK_TTLV_STRUCTURE &&
-            attribute->value.link->type == type)
+            attribute->type == KYOK_TTLV_STRUCTURE && attribute->value.link->type == type)
             return attribute->value.link->identifier;
     }
     return kyok_bytes(NULL, 0);
@@ -193,7 +192,8 @@ static void take_words(const kyok_kmip_attributes *list, struct kyok_kmip_facts 
             facts->parent = attribute->value.bytes;
         if (!kyok_kmip_attribute_name_equal(&attribute->name, &word))
             continue;
-        unsigned long number = strtoul(text_of(attribute->value.bytes, text, sizeof text), &end, 10);
+        unsigned long number =
+            strtoul(text_of(attribute->value.bytes, text, sizeof text), &end, 10);
         if (number >= UINT32_MAX || number < highest)
             continue;
         highest = number;

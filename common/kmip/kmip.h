@@ -91,8 +91,8 @@ struct kyok_kmip_facts {
     bool usage_known;
     enum kyok_kmip_state state;
     enum kyok_answer sensitive, always_sensitive, extractable, never_extractable;
-    struct kyok_bytes name;       /* the first */
-    struct kyok_bytes public_key; /* identifier from the Link attribute */
+    struct kyok_bytes name;                  /* the first */
+    struct kyok_bytes public_key;            /* identifier from the Link attribute */
     struct kyok_bytes replacement, replaced; /* the same: of the next and the last version */
     int64_t activation, deactivation;        /* the server's dates; 0: none */
     /* kyok's own attributes: the newest word in x-kyok-state, how many there are, and of which key

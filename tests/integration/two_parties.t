@@ -64,8 +64,10 @@ unlike "the secret lies nowhere on the host" "$(grep -rl marker-of-the-secret "$
 
 # --- states at the server ------------------------------------------------------------------------
 like "the state is the server's" "$(at "$host" key state kmip://bank/for-host)" 'for-host +active +\(the KMIP server'
-refused "which knows no suspension" 1 'no suspended state' at "$host" key state kmip://bank/for-host suspended
-refused "and no descendants" 1 'keys in a token' at "$host" key descend kmip://bank/for-host --for x
+ok "suspended by the host's own word" at "$host" key state kmip://bank/for-host suspended
+refused "which kyok alone keeps" 1 'suspended' at "$host" open "$host/secret.jwe"
+ok "and takes back" at "$host" key state kmip://bank/for-host active
+ok "it opens" opened "$host"
 ok "a key of the host's own at the server" operator key scrap aes-256 alice
 ok "deactivated by its owner" at "$host" key state kmip://bank/scrap deactivated
 like "is deactivated" "$(at "$host" key state kmip://bank/scrap)" 'scrap +deactivated'

@@ -186,8 +186,8 @@ static void add_versions_and_dates(const struct server_object *object, struct at
              object->replacement);
     add_link(list, &list->replaced, KYOK_KMIP_LINK_TYPE_REPLACED_OBJECT_LINK, object->replaced);
     if (object->activation != 0)
-        add(list, kyok_kmip_attribute_date_time(KYOK_KMIP_ATTRIBUTE_ACTIVATION_DATE,
-                                                object->activation));
+        add(list,
+            kyok_kmip_attribute_date_time(KYOK_KMIP_ATTRIBUTE_ACTIVATION_DATE, object->activation));
     if (object->deactivation != 0)
         add(list, kyok_kmip_attribute_date_time(KYOK_KMIP_ATTRIBUTE_DEACTIVATION_DATE,
                                                 object->deactivation));

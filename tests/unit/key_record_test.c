@@ -116,9 +116,8 @@ static void dates_change_states(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct kyok_key_version version = {.state = cases[i].is,
-                                           .activate = cases[i].activate,
-                                           .deactivate = cases[i].deactivate};
+        struct kyok_key_version version = {
+            .state = cases[i].is, .activate = cases[i].activate, .deactivate = cases[i].deactivate};
 
         assert_int_equal(kyok_key_version_state(&version, 99), cases[i].at_99);
         assert_int_equal(kyok_key_version_state(&version, 100), cases[i].at_100);
@@ -190,8 +189,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states_follow_each_other),   cmocka_unit_test(states_leave_usage),
         cmocka_unit_test(labels_have_base_names),     cmocka_unit_test(records_come_back),
-        cmocka_unit_test(dates_change_states),
-        cmocka_unit_test(dates_come_back),
+        cmocka_unit_test(dates_change_states),        cmocka_unit_test(dates_come_back),
         cmocka_unit_test(broken_records_are_refused),
     };
 
