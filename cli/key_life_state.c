@@ -371,19 +371,24 @@ const struct cli_verb cli_key_life_verbs[] = {
          "Makes a new version, NAME.vN, and prints its reference. From then on kyok seal uses it "
          "where a policy names the key without id; envelopes sealed before name their version and "
          "still open. Older AES versions are deactivated, and descendants are rewrapped inside the "
-         "token, so that no envelope of theirs changes. Interrupted, it is completed by a second "
-         "run. kyok rewrap brings envelopes to the new version.",
+         "token, so that no envelope of theirs changes. At a KMIP server the new version is made by "
+         "Re-key, or where there is none by Create, under the name NAME.vN; older versions stay "
+         "active there, since a server may refuse to decrypt with any other. Interrupted, it is "
+         "completed by a second run. kyok rewrap brings envelopes to the new version.",
      .run = run_rotate},
     {.words = "key descend",
      .operands = "ROOT",
      .least = 1,
      .most = 1,
-     .summary = "make a key that exists only wrapped by another",
+     .summary = "make a key below another, for one vendor or host group",
      .description =
          "Makes an AES-256 key NAME inside the token of ROOT, for one vendor or host group. It is "
          "stored wrapped by ROOT, in a data object on the token, and unwrapped inside the token "
          "when used, as a session object that cannot leave. Each descendant has its own state: "
-         "suspending or destroying one leaves the others working. Prints its reference.",
+         "suspending or destroying one leaves the others working. No KMIP server unwraps a key for "
+         "one use: there the descendant is an AES-256 key of its own, which remembers its root for "
+         "key list --tree, does not rest on it, and can be granted to an identity of its own. "
+         "Prints its reference.",
      CLI_OPTIONS(descend_options),
      .run = run_descend},
     {0},
