@@ -371,7 +371,8 @@ const struct cli_verb cli_key_life_verbs[] = {
          "Makes a new version, NAME.vN, and prints its reference. From then on kyok seal uses it "
          "where a policy names the key without id; envelopes sealed before name their version and "
          "still open. Older AES versions are deactivated, and descendants are rewrapped inside the "
-         "token, so that no envelope of theirs changes. At a KMIP server the new version is made by "
+         "token, so that no envelope of theirs changes. At a KMIP server the new version is made "
+         "by "
          "Re-key, or where there is none by Create, under the name NAME.vN; older versions stay "
          "active there, since a server may refuse to decrypt with any other. Interrupted, it is "
          "completed by a second run. kyok rewrap brings envelopes to the new version.",

@@ -164,6 +164,7 @@ static bool read_version(const json_t *object, struct kyok_key_version *version)
 
     version->made = json_integer_value(json_object_get(object, "made"));
     version->usage = (unsigned)(json_integer_value(usage) & 63);
+    version->bits = (unsigned)(json_integer_value(json_object_get(object, "bits")) & 1023);
     return json_is_integer(usage) && read_name(object, &version->name) && state != NULL &&
            kyok_key_state_by_name(state, &version->state) &&
            read_date(object, "activate", &version->activate) &&
@@ -233,6 +234,8 @@ static json_t *version_json(const struct kyok_key_version *version)
     json_object_set_new(json, "state", json_string(kyok_key_state_name(version->state)));
     json_object_set_new(json, "usage", json_integer(version->usage));
     json_object_set_new(json, "made", json_integer(version->made));
+    if (version->bits != 0)
+        json_object_set_new(json, "bits", json_integer(version->bits));
     if (version->activate != 0)
         json_object_set_new(json, "activate", json_integer(version->activate));
     if (version->deactivate != 0)

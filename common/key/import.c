@@ -15,6 +15,7 @@
 #include <openssl/rsa.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define TRANSPORT_BITS 3072
 #define CARRIER_SIZE 32
@@ -249,6 +250,24 @@ static enum kyok_status was_imported(const struct kyok_life *life, const uint8_t
                      "there is another key of this name already");
 }
 
+/* A token that does not tell the length of what it has unwrapped gets it in a record. */
+static enum kyok_status record_length(const struct kyok_life *life, size_t wrapped_size,
+                                      struct kyok_error *err)
+{
+    KYOK_AUTO_RECORD record = kyok_life_record_new(err);
+    KYOK_AUTO_KEY struct kyok_key *key = NULL;
+
+    if (record == NULL)
+        return err->status;
+    KYOK_TRY(kyok_key_open(life->context, life->reference, kyok_bytes(NULL, 0), &key, err));
+    if (kyok_key_info(key)->type != KYOK_KEY_AES || kyok_key_info(key)->bits != 0)
+        return KYOK_OK;
+    KYOK_TRY(kyok_life_record(life, record, err));
+    record->versions[0].bits = (unsigned)(wrapped_size - 8) * 8; /* RFC 5649, 16 to 32 bytes */
+    record->versions[0].made = time(NULL);
+    return kyok_life_write(life, record, err);
+}
+
 enum kyok_status kyok_key_import(struct kyok_context *context,
                                  const struct kyok_reference *reference, enum kyok_hash hash,
                                  struct kyok_bytes key_wrapped, struct kyok_bytes material_wrapped,
@@ -281,6 +300,7 @@ enum kyok_status kyok_key_import(struct kyok_context *context,
     kyok_life_event("create", &life, &request.name, "import", status);
     KYOK_TRY(status);
     memcpy(check_value, request.check_value, 3);
+    KYOK_TRY(record_length(&life, material_wrapped.size, err));
     return kyok_group_destroy(transport->own, life.deadline, err);
 }
 
@@ -327,7 +347,9 @@ enum kyok_status kyok_key_replicate(struct kyok_context *context,
     status = replicate_with(&life, key, version, token, allow_sha1, err);
     kyok_life_event("create", &life, &version->name, "replica", status);
     KYOK_TRY(status);
-    if (record->serial > 0) /* the new member gets the record too */
+    if (version->bits == 0 && kyok_key_info(key)->type == KYOK_KEY_AES)
+        version->bits = kyok_key_info(key)->bits; /* the new member may not tell it */
+    if (record->serial > 0 || version->bits != 0) /* the new member gets the record too */
         KYOK_TRY(kyok_life_write(&life, record, err));
     return kyok_key_check(key, err);
 }

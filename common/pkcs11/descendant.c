@@ -213,6 +213,10 @@ CK_RV kyok_descendant_unwrap(const struct kyok_lease *lease, const struct kyok_g
                                 reference->has_id ? reference->id_size : 0);
     if (version == NULL || version->wrapped_size == 0)
         return CKR_OK;
+    if (version->wrapped_size != KEY_SIZE + 8) { /* RFC 3394 and 5649 alike */
+        kyok_fail(err, KYOK_INVALID, reference->text, "its record holds no wrapped AES-256 key");
+        return CKR_OK;
+    }
     state = kyok_key_version_state(version, time(NULL));
     if (state == KYOK_STATE_ACTIVE || state == KYOK_STATE_DEACTIVATED)
         return unwrap_version(lease, group, version, state, object, err);

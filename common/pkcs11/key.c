@@ -150,8 +150,35 @@ static CK_RV describe_descendant(const struct kyok_call *call, struct opening *o
     }
     kyok_key_info_clear(opening->info);
     rv = describe(call, object, kyok_require_of_unwrapped(call->group), opening, err);
+    opening->info->bits =
+        256; /* no other is unwrapped; SoftHSM tells no length of what it unwraps */
     (void)lease->f->C_DestroyObject(lease->handle, object);
     return rv;
+}
+
+/* A token need not know the length of what it has unwrapped (SoftHSM): an import has recorded it.
+ */
+static CK_RV recorded_length(const struct kyok_call *call, struct kyok_key_info *info,
+                             struct kyok_error *err)
+{
+    KYOK_AUTO_FREE struct kyok_key_record *record = malloc(sizeof(*record));
+    const struct kyok_key_version *version;
+    char base[KYOK_RECORD_LABEL_MAX + 1];
+    bool found;
+    CK_RV rv;
+
+    if (info->type != KYOK_KEY_AES || info->bits != 0 || info->label == NULL)
+        return CKR_OK;
+    if (record == NULL)
+        return CKR_HOST_MEMORY;
+    kyok_key_record_base_name(info->label, base);
+    rv = kyok_record_on_token(call->lease, base, record, &found, err);
+    if (rv != CKR_OK || !found)
+        return rv;
+    version = kyok_key_record_version(record, info->label, info->id, info->id_size);
+    if (version != NULL)
+        info->bits = version->bits;
+    return CKR_OK;
 }
 
 static CK_RV open_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
@@ -171,6 +198,8 @@ static CK_RV open_on(const struct kyok_call *call, void *arg, struct kyok_error 
     }
     kyok_key_info_clear(opening->info);
     rv = describe(call, found[0], call->group->config->require, opening, err);
+    if (rv == CKR_OK && opening->found)
+        rv = recorded_length(call, opening->info, err);
     /* What comes next need not seek and compare it again: the key becomes what was described. */
     if (rv == CKR_OK && opening->found)
         kyok_token_remember(call->lease, opening->key, found[0]);

@@ -136,6 +136,7 @@ static void dates_come_back(void **state)
     record.versions[1].state = KYOK_STATE_PRE_ACTIVE;
     record.versions[1].activate = 4102444800;
     record.versions[1].deactivate = 4102444801;
+    record.versions[1].bits = 192;
     assert_null(kyok_key_record_current(&record, 4102444799));
     assert_ptr_equal(kyok_key_record_current(&record, 4102444800), &record.versions[1]);
     assert_null(kyok_key_record_current(&record, 4102444801));
@@ -143,6 +144,8 @@ static void dates_come_back(void **state)
     assert_int_equal(kyok_key_record_parse(kyok_buffer_bytes(&json), &again, &err), KYOK_OK);
     assert_int_equal(again.versions[1].activate, 4102444800);
     assert_int_equal(again.versions[1].deactivate, 4102444801);
+    assert_int_equal(again.versions[1].bits, 192);
+    assert_int_equal(again.versions[0].bits, 0);
     assert_int_equal(again.versions[0].activate, 0);
 }
 
