@@ -3,6 +3,7 @@
 #include "common/work/work.h"
 
 #include <locale.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -62,10 +63,18 @@ static int leave(int code)
     _exit(code);
 }
 
+static void do_nothing(int signal)
+{
+    (void)signal;
+}
+
 int main(int count, char **arguments)
 {
     struct cli cli = {0};
     setlocale(LC_CTYPE, "");
+    /* A reader that leaves is a failed write, with an exit code; programs that are started from here
+     * get the ordinary SIGPIPE back. */
+    signal(SIGPIPE, do_nothing);
     kyok_secret_harden_process();
     enum kyok_status status = cli_arguments(&cli, count, arguments);
     if (status == KYOK_OK)

@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #define FRAME_SIZE 4
 #define LAST_FLAG 0x80000000u
@@ -38,6 +40,7 @@ struct line {
     uint64_t next_write;
     uint64_t done; /* plaintext bytes written or read */
     bool stopped;
+    int stop; /* eventfd, readable once stopped: a worker may be waiting for input that never comes */
     struct kyok_error err;
 };
 
@@ -258,6 +261,7 @@ static void end_turn(struct line *line, const struct chunk *chunk, enum kyok_sta
     } else {
         line->stopped = true;
         line->err = *err;
+        eventfd_write(line->stop, 1); /* -1: then that worker sees it with its next bytes */
     }
     pthread_cond_broadcast(&line->turn);
     pthread_mutex_unlock(&line->lock);
@@ -346,9 +350,15 @@ static enum kyok_status run(const struct kyok_chunk_job *job, const struct direc
         .read_lock = PTHREAD_MUTEX_INITIALIZER,
         .lock = PTHREAD_MUTEX_INITIALIZER,
         .turn = PTHREAD_COND_INITIALIZER,
+        .stop = eventfd(0, EFD_CLOEXEC),
     };
-    enum kyok_status status = run_line(&line, err);
+    enum kyok_status status;
 
+    job->in->stop = &line.stop;
+    status = run_line(&line, err);
+    job->in->stop = NULL;
+    if (line.stop >= 0)
+        close(line.stop);
     *done = line.done;
     pthread_cond_destroy(&line.turn);
     pthread_mutex_destroy(&line.lock);

@@ -17,6 +17,19 @@ static bool retry(int fd, short events)
            (poll(&ready, 1, -1) >= 0 || errno == EINTR);
 }
 
+/* Waits until there is something to read; false when the reading was stopped meanwhile. */
+static bool may_read(const struct kyok_source *source)
+{
+    struct pollfd ready[] = {{.fd = source->fd, .events = POLLIN},
+                             {.fd = source->stop != NULL ? *source->stop : -1, .events = POLLIN}};
+
+    if (source->stop == NULL)
+        return true;
+    while (poll(ready, 2, -1) < 0 && errno == EINTR)
+        continue;
+    return ready[1].revents == 0;
+}
+
 static size_t take_begun(struct kyok_source *source, uint8_t *data, size_t size)
 {
     size_t taken = source->begun.size < size ? source->begun.size : size;
@@ -33,8 +46,11 @@ enum kyok_status kyok_source_read(struct kyok_source *source, uint8_t *data, siz
 {
     *got = take_begun(source, data, size);
     while (*got < size) {
-        ssize_t count = read(source->fd, data + *got, size - *got);
+        ssize_t count;
 
+        if (!may_read(source))
+            return kyok_fail(err, KYOK_CANCELLED, NULL, "reading was stopped");
+        count = read(source->fd, data + *got, size - *got);
         if (count == 0)
             break;
         if (count > 0)

@@ -9,6 +9,7 @@
 struct kyok_source {
     int fd;
     struct kyok_bytes begun;
+    const int *stop; /* a descriptor that ends every wait once it is readable; NULL: none */
 };
 
 /* Reads until size bytes or the end; *got tells how many. */

@@ -128,7 +128,8 @@ static enum kyok_status read_key(const struct kyok_secret *secret, struct kyok_c
 
 static struct kyok_source source_of(int in, const struct kyok_envelope_options *options)
 {
-    return (struct kyok_source){in, options != NULL ? options->begun : (struct kyok_bytes){0}};
+    return (struct kyok_source){
+        .fd = in, .begun = options != NULL ? options->begun : (struct kyok_bytes){0}};
 }
 
 static struct kyok_chunk_job chunk_job(struct kyok_source *in, int out,
@@ -137,6 +138,21 @@ static struct kyok_chunk_job chunk_job(struct kyok_source *in, int out,
 {
     return (struct kyok_chunk_job){in, out, key, options != NULL ? options->progress : NULL,
                                    options != NULL ? options->caller : NULL};
+}
+
+/* What went through a pipe cannot be taken back: whoever reads it must know that it is not all.
+ * When the system fails, nobody knows how much of a chunk went. */
+static enum kyok_status judge(int out, uint64_t written, enum kyok_status status,
+                              struct kyok_error *err)
+{
+    struct stat about;
+    bool file = fstat(out, &about) == 0 && S_ISREG(about.st_mode);
+
+    if (status == KYOK_OK)
+        return KYOK_OK;
+    if (!file && (written > 0 || status == KYOK_SYSTEM))
+        err->status = KYOK_INCOMPLETE;
+    return err->status;
 }
 
 enum kyok_status kyok_stream_seal_with(const struct kyok_keyholder *holder,
@@ -156,19 +172,7 @@ enum kyok_status kyok_stream_seal_with(const struct kyok_keyholder *holder,
     KYOK_TRY(kyok_envelope_seal_with(holder, policy, claims, KYOK_ENVELOPE_STREAM_KEY,
                                      kyok_secret_bytes(secret), options, &json, err));
     KYOK_TRY(write_header(out, kyok_buffer_bytes(&json), err));
-    return kyok_chunks_seal(&job, err);
-}
-
-/* What went through a pipe cannot be taken back: whoever reads it must know that it is not all. */
-static enum kyok_status judge(int out, uint64_t written, enum kyok_status status,
-                              struct kyok_error *err)
-{
-    struct stat about;
-    bool file = fstat(out, &about) == 0 && S_ISREG(about.st_mode);
-
-    if (status == KYOK_TAMPERED && written > 0 && !file)
-        err->status = KYOK_INCOMPLETE;
-    return status == KYOK_OK ? KYOK_OK : err->status;
+    return judge(out, 0, kyok_chunks_seal(&job, err), err);
 }
 
 enum kyok_status kyok_stream_open_with(const struct kyok_keyholder *holder, int in, int out,
