@@ -150,6 +150,9 @@ static void print_event(const json_t *event)
     print_text(event, "owner", "  owner ");
     if (json_is_integer(json_object_get(event, "count")))
         printf("  count %lld", (long long)json_integer_value(json_object_get(event, "count")));
+    if (json_is_integer(json_object_get(event, "lost")))
+        printf("  %lld lost before it",
+               (long long)json_integer_value(json_object_get(event, "lost")));
     print_text(event, "detail", "  ");
     if (json_is_object(json_object_get(event, "sender"))) {
         printf("  ");

@@ -20,8 +20,8 @@
 /*
  * Events go out as one datagram to journald's native socket (systemd's documented journal
  * protocol), else to syslog's (RFC 3164 framing). $KYOK_EVENT_SOCKET names another datagram socket,
- * which gets the bare JSON. A socket lives for one event: a host may close all its descriptors, and
- * a journal may come, go and return.
+ * which gets the bare JSON; empty, events go nowhere. A socket lives for one event: a host may
+ * close all its descriptors, and a journal may come, go and return.
  */
 #define AUTHPRIV_NOTICE "<85>"
 
@@ -39,6 +39,7 @@ static const struct {
 
 struct event_state {
     _Atomic uint64_t lost;
+    _Atomic uint64_t untold; /* of them: not yet told by a later event */
 };
 
 static void *state_create(void)
@@ -70,11 +71,13 @@ static int connect_to(const char *path)
 /* The first that listens. */
 static int connect_any(enum target *target)
 {
+    const char *named = secure_getenv("KYOK_EVENT_SOCKET");
     int fd = -1;
 
+    if (named != NULL && named[0] == '\0')
+        return -1;
     for (*target = TO_NAMED; *target < TARGETS; ++*target) {
-        fd = connect_to(*target == TO_NAMED ? secure_getenv("KYOK_EVENT_SOCKET")
-                                            : targets[*target].path);
+        fd = connect_to(*target == TO_NAMED ? named : targets[*target].path);
         if (fd >= 0)
             break;
     }
@@ -88,7 +91,7 @@ static void put_text(json_t *object, const char *name, const char *value)
         json_object_set_new(object, name, json_string("(not UTF-8)"));
 }
 
-static char *event_json(const struct kyok_event *event)
+static char *event_json(const struct kyok_event *event, uint64_t lost)
 {
     struct utsname host;
     struct timespec now;
@@ -116,14 +119,16 @@ static char *event_json(const struct kyok_event *event)
     put_text(object, "detail", event->detail);
     if (event->count != 0)
         json_object_set_new(object, "count", json_integer((json_int_t)event->count));
+    if (lost != 0)
+        json_object_set_new(object, "lost", json_integer((json_int_t)lost));
     text = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(object);
     return text;
 }
 
-static bool send_event(int fd, enum target target, const struct kyok_event *event)
+static bool send_event(int fd, enum target target, const struct kyok_event *event, uint64_t lost)
 {
-    KYOK_AUTO_FREE char *json = event_json(event);
+    KYOK_AUTO_FREE char *json = event_json(event, lost);
     struct iovec parts[3];
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
 
@@ -141,9 +146,12 @@ void kyok_event_emit(const struct kyok_event *event)
     int saved = errno;
     enum target target;
     int fd = connect_any(&target);
+    uint64_t untold = state != NULL ? atomic_exchange(&state->untold, 0) : 0;
 
-    if ((fd < 0 || !send_event(fd, target, event)) && state != NULL)
+    if ((fd < 0 || !send_event(fd, target, event, untold)) && state != NULL) {
         atomic_fetch_add(&state->lost, 1);
+        atomic_fetch_add(&state->untold, untold + 1);
+    }
     if (fd >= 0)
         close(fd);
     errno = saved;

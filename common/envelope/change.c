@@ -211,10 +211,13 @@ enum kyok_status kyok_envelope_change_with(const struct kyok_keyholder *holder,
                                 .count = count};
 
     changing.deadline = kyok_opening_deadline(changing.options);
-    KYOK_TRY(kyok_jwe_parse(json, false, &jwe, err));
-    KYOK_TRY(kyok_envelope_expect(kyok_envelope_claims(jwe->envelope), expected, err));
-    KYOK_TRY(check_changes(&changing, jwe->envelope, err));
-    KYOK_TRY(change_layer(&changing, jwe, 0, &outermost, err));
+    if (kyok_jwe_parse(json, false, &jwe, err) != KYOK_OK)
+        return kyok_envelope_refuse(NULL, err);
+    if (kyok_envelope_expect(kyok_envelope_claims(jwe->envelope), expected, err) != KYOK_OK ||
+        check_changes(&changing, jwe->envelope, err) != KYOK_OK ||
+        change_layer(&changing, jwe, 0, &outermost, err) != KYOK_OK)
+        return kyok_envelope_refuse(jwe->envelope, err);
+    kyok_envelope_tell(jwe->envelope, KYOK_OK, "for other recipients");
     return kyok_buffer_append(changed, outermost.json.data, outermost.json.size)
                ? KYOK_OK
                : kyok_no_memory(err);

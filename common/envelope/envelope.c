@@ -3,6 +3,7 @@
 #include "common/envelope/envelope.h"
 #include "common/envelope/keyholder.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -226,7 +227,8 @@ struct opening {
     const struct kyok_keyholder *holder;
     const struct kyok_envelope_options *options;
     struct kyok_deadline deadline;
-    char *kid; /* options->key, for foreign JSON */
+    char *kid;     /* options->key, for foreign JSON */
+    char by[1024]; /* the keys that opened layers, outermost first, for the event */
 };
 
 static void opening_free(struct opening *opening)
@@ -250,13 +252,24 @@ struct kyok_deadline kyok_opening_deadline(const struct kyok_envelope_options *o
                                    : kyok_deadline_never();
 }
 
-static enum kyok_status open_layer(const struct opening *opening, const struct kyok_jwe *jwe,
+static void note_key(struct opening *opening, const char *kid)
+{
+    size_t used = strlen(opening->by);
+
+    if (kid != NULL)
+        snprintf(opening->by + used, sizeof(opening->by) - used, "%s%s", used > 0 ? " and " : "by ",
+                 kid);
+}
+
+static enum kyok_status open_layer(struct opening *opening, const struct kyok_jwe *jwe,
                                    struct kyok_secret **plaintext, struct kyok_error *err)
 {
     KYOK_AUTO_SECRET struct kyok_secret *cek = NULL;
+    size_t opened_by;
 
     KYOK_TRY(kyok_race_unwrap(opening->holder, &jwe->recipients, opening->kid, opening->deadline,
-                              &cek, NULL, err));
+                              &cek, &opened_by, err));
+    note_key(opening, opening->kid != NULL ? opening->kid : jwe->recipients.list[opened_by].kid);
     return kyok_layer_open(jwe, kyok_secret_bytes(cek), plaintext, err);
 }
 
@@ -270,7 +283,7 @@ static enum kyok_status note_inner_layer(struct kyok_envelope *outermost,
     return kyok_envelope_add_layer(outermost, &inner->layers[0], err);
 }
 
-static enum kyok_status open_inner(const struct opening *opening, struct kyok_jwe *outermost,
+static enum kyok_status open_inner(struct opening *opening, struct kyok_jwe *outermost,
                                    struct kyok_secret **secret, struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_jwe_auto_free) struct kyok_jwe *inner = NULL;
@@ -301,19 +314,27 @@ static enum kyok_status open_inner(const struct opening *opening, struct kyok_jw
     return kyok_fail(err, KYOK_INVALID, NULL, "more than %d layers", KYOK_ENVELOPE_MAX_LAYERS);
 }
 
-static void emit_open(const struct kyok_envelope *envelope, enum kyok_status status,
-                      const struct kyok_error *err)
+void kyok_envelope_tell(const struct kyok_envelope *envelope, enum kyok_status status,
+                        const char *detail)
 {
     struct kyok_event event = {
         .type = status == KYOK_OK ? "open" : "refuse",
-        .key = envelope->layers[0].recipients[0].kid,
-        .use = envelope->use,
-        .owner = envelope->owner,
+        .key = envelope != NULL ? envelope->layers[0].recipients[0].kid : NULL,
+        .use = envelope != NULL ? envelope->use : NULL,
+        .owner = envelope != NULL ? envelope->owner : NULL,
         .result = kyok_status_name(status),
-        .detail = status == KYOK_OK ? NULL : err->what,
+        .detail = detail[0] != '\0' ? detail : NULL,
     };
 
     kyok_event_emit(&event);
+}
+
+/* A refusal before any custodian was asked is one, too. */
+enum kyok_status kyok_envelope_refuse(const struct kyok_envelope *envelope,
+                                      const struct kyok_error *err)
+{
+    kyok_envelope_tell(envelope, err->status, err->what);
+    return err->status;
 }
 
 static enum kyok_status open_parsed(const struct kyok_keyholder *holder, struct kyok_jwe *jwe,
@@ -323,7 +344,8 @@ static enum kyok_status open_parsed(const struct kyok_keyholder *holder, struct 
                                     struct kyok_secret **secret, struct kyok_error *err)
 {
     KYOK_CLEANUP(opening_free)
-    struct opening opening = {holder, options, kyok_opening_deadline(options), NULL};
+    struct opening opening = {
+        .holder = holder, .options = options, .deadline = kyok_opening_deadline(options)};
 
     KYOK_TRY(kyok_envelope_expect(kyok_envelope_claims(jwe->envelope), expected, err));
     if (jwe->envelope->content != content)
@@ -332,7 +354,9 @@ static enum kyok_status open_parsed(const struct kyok_keyholder *holder, struct 
                              ? "the envelope holds the key of a stream, not a secret"
                              : "the stream's envelope does not hold the key of a stream");
     KYOK_TRY(kyok_opening_kid(holder, options, &opening.kid, err));
-    return open_inner(&opening, jwe, secret, err);
+    KYOK_TRY(open_inner(&opening, jwe, secret, err));
+    kyok_envelope_tell(jwe->envelope, KYOK_OK, opening.by);
+    return KYOK_OK;
 }
 
 enum kyok_status kyok_envelope_open_with(const struct kyok_keyholder *holder,
@@ -351,14 +375,16 @@ enum kyok_status kyok_envelope_open_with(const struct kyok_keyholder *holder,
         *opened = NULL;
     if (options == NULL)
         options = &no_options;
-    KYOK_TRY(kyok_jwe_parse(json, options->foreign, &jwe, err));
+    if (kyok_jwe_parse(json, options->foreign, &jwe, err) != KYOK_OK)
+        return kyok_envelope_refuse(NULL, err);
     status = open_parsed(holder, jwe, expected, content, options, secret, err);
-    emit_open(jwe->envelope, status, err);
-    if (status == KYOK_OK && opened != NULL) {
+    if (status != KYOK_OK)
+        return kyok_envelope_refuse(jwe->envelope, err);
+    if (opened != NULL) {
         *opened = jwe->envelope;
         jwe->envelope = NULL;
     }
-    return status;
+    return KYOK_OK;
 }
 
 enum kyok_status kyok_envelope_inspect(struct kyok_bytes json,

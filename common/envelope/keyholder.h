@@ -58,6 +58,13 @@ enum kyok_status kyok_opening_kid(const struct kyok_keyholder *holder,
                                   struct kyok_error *err);
 struct kyok_deadline kyok_opening_deadline(const struct kyok_envelope_options *options);
 
+/* The event of an opening: "open", or "refuse" when status is not KYOK_OK. envelope may be NULL. */
+void kyok_envelope_tell(const struct kyok_envelope *envelope, enum kyok_status status,
+                        const char *detail);
+/* Tells of a refusal, returns its status. */
+enum kyok_status kyok_envelope_refuse(const struct kyok_envelope *envelope,
+                                      const struct kyok_error *err);
+
 /* The public functions, with the custodian passed in. */
 enum kyok_status kyok_envelope_seal_with(const struct kyok_keyholder *holder,
                                          const struct kyok_policy *policy,

@@ -109,10 +109,10 @@ void kyok_life_event(const char *type, const struct kyok_life *life,
     struct kyok_event event = {.type = type,
                                .key = name->label,
                                .version = id,
+                               .custodian = kyok_group_name(life->group),
                                .detail = detail,
                                .result = kyok_status_name(status)};
 
-    (void)life;
     kyok_hex_encode(kyok_bytes(name->id, name->id_size), id);
     kyok_event_emit(&event);
 }

@@ -48,6 +48,11 @@ enum kyok_status kyok_group_new(const struct kyok_token_config *config, struct k
     return KYOK_OK;
 }
 
+const char *kyok_group_name(const struct kyok_group *group)
+{
+    return group->config->name;
+}
+
 void kyok_group_free(struct kyok_group *group)
 {
     struct kyok_rejected_pin *entry;

@@ -21,6 +21,8 @@ struct kyok_group_key;
 enum kyok_status kyok_group_new(const struct kyok_token_config *config, struct kyok_secret *pin,
                                 struct kyok_group **group, struct kyok_error *err);
 void kyok_group_free(struct kyok_group *group);
+/* As kyok.conf has it. */
+const char *kyok_group_name(const struct kyok_group *group);
 
 /* Runs work(arg) soon on another thread, for probing members that are away; false when it cannot.
  */
