@@ -48,6 +48,7 @@
     TABLE(cli_completion_verbs)                                                                    \
     TABLE(cli_disk_create_verbs)                                                                   \
     TABLE(cli_disk_rekey_verbs)                                                                    \
+    TABLE(cli_disk_adopt_verbs)                                                                    \
     TABLE(cli_disk_reencrypt_verbs)                                                                \
     TABLE(cli_disk_recipients_verbs)                                                               \
     TABLE(cli_vm_list_verbs)                                                                       \

@@ -4,14 +4,28 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+/* When the copy was written. */
+static json_t *date_of(const char *file)
+{
+    struct stat status;
+    struct tm utc;
+    char text[32];
+    if (stat(file, &status) != 0 || !gmtime_r(&status.st_mtime, &utc))
+        return json_null();
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
+    return json_string(text);
+}
 
 static json_t *copy_json(const struct kyok_record_copy *copy)
 {
     struct kyok_envelope *envelope = NULL;
     struct kyok_error err;
-    json_t *json =
-        json_pack("{s:o,s:b}", "file", cli_json_text(copy->where), "pending", (int)copy->pending);
+    json_t *json = json_pack("{s:o,s:b,s:o}", "file", cli_json_text(copy->where), "pending",
+                             (int)copy->pending, "written", date_of(copy->where));
     if (kyok_envelope_inspect(kyok_buffer_bytes(&copy->json), NULL, &envelope, &err) != KYOK_OK) {
         json_object_set_new(json, "error", cli_json_error(&err));
         return json;
@@ -59,8 +73,9 @@ static void print_copy(const json_t *copy)
         printf("  broken    %s\n", json_string_value(json_object_get(error, "what")));
         return;
     }
-    printf("  generation %" JSON_INTEGER_FORMAT ", bound to VM %s\n",
-           json_integer_value(json_object_get(copy, "generation")),
+    const char *written = json_string_value(json_object_get(copy, "written"));
+    printf("  generation %" JSON_INTEGER_FORMAT " of %s, bound to VM %s\n",
+           json_integer_value(json_object_get(copy, "generation")), written ? written : "?",
            json_string_value(json_object_get(copy, "vm")));
     for (size_t i = 0; i < json_array_size(layers); i++)
         for (size_t j = 0; j < json_array_size(json_array_get(layers, i)); j++) {

@@ -46,9 +46,8 @@ enum kyok_status rekey_prove_fresh(struct cli *cli, const char *image, struct ky
     return kyok_volume_unlock(&fresh, passphrase, NULL, NULL, &cli->error);
 }
 
-/* Who may write the header: kyok, or the QEMU that has the disk open. */
-static enum kyok_status add_slot(struct cli *cli, struct disk *disk, struct kyok_bytes old,
-                                 struct kyok_bytes fresh)
+enum kyok_status rekey_add_slot(struct cli *cli, struct disk *disk, struct kyok_bytes old,
+                                struct kyok_bytes fresh)
 {
     KYOK_AUTO_SECRET struct kyok_secret *volume_key = NULL;
     unsigned slot;
@@ -59,7 +58,7 @@ static enum kyok_status add_slot(struct cli *cli, struct disk *disk, struct kyok
                                 &cli->error);
 }
 
-static enum kyok_status erase_slot(struct cli *cli, struct disk *disk, unsigned slot)
+enum kyok_status rekey_erase_slot(struct cli *cli, struct disk *disk, unsigned slot)
 {
     return disk->live ? live_erase_slot(cli, disk, slot)
                       : kyok_volume_erase_slot(&disk->volume, slot, &cli->error);
@@ -79,7 +78,7 @@ static enum kyok_status complete(struct cli *cli, struct kyok_context *context, 
     if (kyok_status_exit_code(status) == 3)
         return status;
     if (status == KYOK_OK && former.slot != pending->slot)
-        KYOK_TRY(erase_slot(cli, disk, former.slot));
+        KYOK_TRY(rekey_erase_slot(cli, disk, former.slot));
     else if (status != KYOK_OK && !disk->live) /* its slot is free, its material may be left */
         KYOK_TRY(kyok_volume_scrub_free_slots(&disk->volume, &cli->error));
     cli->error = none;
@@ -134,9 +133,9 @@ static enum kyok_status swap_slots(struct cli *cli, struct disk *disk,
                                    const struct kyok_record_opened *opened,
                                    struct kyok_bytes passphrase)
 {
-    KYOK_TRY(add_slot(cli, disk, kyok_secret_bytes(opened->passphrase), passphrase));
+    KYOK_TRY(rekey_add_slot(cli, disk, kyok_secret_bytes(opened->passphrase), passphrase));
     KYOK_TRY(rekey_prove_fresh(cli, disk->image, passphrase));
-    return erase_slot(cli, disk, opened->slot);
+    return rekey_erase_slot(cli, disk, opened->slot);
 }
 
 static enum kyok_status rekey(struct cli *cli, struct kyok_context *context, struct disk *disk,
@@ -155,8 +154,8 @@ static enum kyok_status rekey(struct cli *cli, struct kyok_context *context, str
     return holders_commit(cli, disk, holders, kyok_buffer_bytes(&json));
 }
 
-static enum kyok_status rekey_report(struct cli *cli, const struct disk *disk, const char *done,
-                                     uint64_t generation)
+enum kyok_status rekey_report(struct cli *cli, const struct disk *disk, const char *done,
+                              uint64_t generation)
 {
     if (cli->json)
         return cli_json(cli, json_pack("{s:o,s:s,s:I}", "image", cli_json_text(disk->image), "done",
@@ -192,110 +191,11 @@ static enum kyok_status run_rekey(struct cli *cli)
     return rekey_run(cli, &disk, rekey, "new passphrase");
 }
 
-/* --- adopt --- */
-
-static enum kyok_status read_passphrase(struct cli *cli, struct kyok_secret **passphrase)
-{
-    const char *path = cli_option(cli, "--passphrase-file");
-    struct kyok_secret *room = kyok_secret_new(8192);
-    FILE *file = path ? fopen(path, "re") : NULL;
-    if (!file || !room) {
-        kyok_secret_free(room);
-        return path ? kyok_fail_errno(&cli->error, path, "the passphrase cannot be read")
-                    : cli_usage(cli, "--passphrase-file is missing");
-    }
-    setvbuf(file, NULL, _IONBF, 0); /* no copy in a buffer of stdio's */
-    kyok_secret_truncate(room, fread(kyok_secret_data(room), 1, 8192, file));
-    fclose(file);
-    *passphrase = room;
-    return KYOK_OK;
-}
-
-static enum kyok_status adopt(struct cli *cli, struct kyok_context *context, struct disk *disk,
-                              const struct holders *holders, struct kyok_bytes old)
-{
-    char vm[KYOK_UUID_TEXT];
-    struct kyok_policy *policy = NULL;
-    struct kyok_record_binding binding = {.luks_uuid = disk->volume.luks.uuid};
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = {0};
-    KYOK_AUTO_SECRET struct kyok_secret *passphrase = NULL;
-    KYOK_TRY(kyok_volume_unlock(&disk->volume, old, NULL, NULL, &cli->error));
-    KYOK_TRY(disk_binding_option(cli, &binding, vm));
-    KYOK_TRY(disk_policy_option(cli, "--key", &policy));
-    enum kyok_status status = kyok_passphrase_new(&passphrase, &cli->error);
-    if (status == KYOK_OK)
-        status = kyok_record_seal(context, policy, &binding, 1, kyok_secret_bytes(passphrase),
-                                  &json, &cli->error);
-    kyok_policy_free(policy);
-    KYOK_TRY(status);
-    KYOK_TRY(holders_write(cli, disk, holders, true, kyok_buffer_bytes(&json)));
-    KYOK_TRY(add_slot(cli, disk, old, kyok_secret_bytes(passphrase)));
-    KYOK_TRY(rekey_prove_fresh(cli, disk->image, kyok_secret_bytes(passphrase)));
-    return holders_commit(cli, disk, holders, kyok_buffer_bytes(&json));
-}
-
-/* Every slot but the record's goes. */
-static enum kyok_status forget_old(struct cli *cli, struct kyok_context *context, struct disk *disk)
-{
-    KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
-    KYOK_TRY(disk_open_record(cli, context, disk, &opened));
-    for (unsigned i = 0; i < KYOK_LUKS_SLOTS; i++)
-        if (disk->volume.luks.slots[i].active && i != opened.slot)
-            KYOK_TRY(erase_slot(cli, disk, i));
-    return rekey_report(cli, disk, "only the record opens it now", opened.generation);
-}
-
-static enum kyok_status adopt_disk(struct cli *cli, struct kyok_context *context, struct disk *disk)
-{
-    KYOK_AUTO_SECRET struct kyok_secret *old = NULL;
-    struct holders holders;
-    bool completed;
-    KYOK_TRY(holders_find(cli, disk, &holders));
-    KYOK_TRY(rekey_recover(cli, context, disk, &holders, &completed));
-    if (cli_option(cli, "--forget-old") && !completed)
-        return forget_old(cli, context, disk);
-    if (completed)
-        return rekey_report(cli, disk, "the run before is completed", 0);
-    if (disk->copies.count > 0) {
-        kyok_fail(&cli->error, KYOK_REFUSED, disk->image, "the disk has a record");
-        return kyok_remedy(&cli->error, "kyok disk adopt --forget-old %s erases the old passphrase",
-                           disk->image);
-    }
-    if (!cli_option(cli, "--key"))
-        return cli_usage(cli, "--key is missing");
-    KYOK_TRY(read_passphrase(cli, &old));
-    KYOK_TRY(adopt(cli, context, disk, &holders, kyok_secret_bytes(old)));
-    return rekey_report(cli, disk, "adopted; the old passphrase still opens it", 1);
-}
-
-static enum kyok_status run_adopt(struct cli *cli)
-{
-    KYOK_CLEANUP(disk_close) struct disk disk = DISK_NONE;
-    struct kyok_context *context = NULL;
-    KYOK_TRY(live_disk_open(cli, cli->operands[0], &disk));
-    KYOK_TRY(disk_context(cli, &context));
-    enum kyok_status status = adopt_disk(cli, context, &disk);
-    kyok_context_free(context);
-    return status;
-}
-
 static const struct cli_option rekey_options[] = {
     {.name = "--key", .argument = "POLICY", .summary = "seal the new passphrase to this policy"},
     HOLDERS_OPTION,
     LIVE_OPTION,
 };
-static const struct cli_option adopt_options[] = {
-    {.name = "--key", .argument = "POLICY", .summary = "who must consent from now on"},
-    {.name = "--passphrase-file",
-     .argument = "FILE",
-     .summary = "the passphrase that opens it now (the whole file; - and pipes as /dev/fd/N)"},
-    {.name = "--vm", .argument = "VM", .summary = "bind the record to this VM (name or UUID)"},
-    {.name = "--any-vm", .summary = "let any VM on a host that may open the record use the disk"},
-    {.name = "--forget-old", .summary = "erase every key slot but the record's"},
-    HOLDERS_OPTION,
-    LIVE_OPTION,
-};
-
 const struct cli_verb cli_disk_rekey_verbs[] = {
     {.words = "disk rekey",
      .operands = "IMAGE",
@@ -311,18 +211,5 @@ const struct cli_verb cli_disk_rekey_verbs[] = {
          "has the volume key: kyok disk reencrypt ends that.",
      CLI_OPTIONS(rekey_options),
      .run = run_rekey},
-    {.words = "disk adopt",
-     .operands = "IMAGE",
-     .least = 1,
-     .most = 1,
-     .summary = "bring an existing LUKS1 disk under kyok",
-     .description =
-         "Adds a key slot with a random passphrase, sealed to the policy. The old passphrase keeps "
-         "opening the disk until kyok disk adopt --forget-old. A passphrase that libvirt stores "
-         "comes "
-         "from virsh secret-get-value; afterwards virsh secret-undefine it, since the hook refuses "
-         "to go past a stored secret.",
-     CLI_OPTIONS(adopt_options),
-     .run = run_adopt},
     {0},
 };

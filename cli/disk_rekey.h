@@ -21,6 +21,13 @@ enum kyok_status rekey_seal(struct cli *cli, struct kyok_context *context, const
                             const char *luks_uuid, const struct kyok_record_opened *opened,
                             uint64_t generation, struct kyok_bytes passphrase,
                             struct kyok_buffer *json);
+/* Who writes the header: kyok, or the QEMU that has the disk open. old opens the volume. */
+enum kyok_status rekey_add_slot(struct cli *cli, struct disk *disk, struct kyok_bytes old,
+                                struct kyok_bytes fresh);
+enum kyok_status rekey_erase_slot(struct cli *cli, struct disk *disk, unsigned slot);
+/* generation 0: it is not told. */
+enum kyok_status rekey_report(struct cli *cli, const struct disk *disk, const char *done,
+                              uint64_t generation);
 /* Reads the image anew and proves the passphrase on it. */
 enum kyok_status rekey_prove_fresh(struct cli *cli, const char *image,
                                    struct kyok_bytes passphrase);

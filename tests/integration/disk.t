@@ -63,7 +63,7 @@ is "none of that changed the generation" "$(generation a.img)" 1
 # --- bind ---
 u=6e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11
 ok "bind to a VM" disk bind a.img --vm $u
-like "info says so" "$(disk info a.img)" "bound to VM $u"
+like "info says so, and since when" "$(disk info a.img)" "generation 1 of 20..-..-..T..:..:..Z, bound to VM $u"
 ok "an administrator still opens it" disk verify a.img
 ok "bind to any VM" disk bind a.img --any-vm
 refused "bind needs a VM" 2 'missing' disk bind a.img

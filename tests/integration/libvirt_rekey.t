@@ -6,6 +6,8 @@
 libvirtd_enter "$0" "$@"
 . "$(dirname "$0")/../support/lib.sh"
 at_end+=(libvirtd_stop)
+export PATH=$PATH:/usr/sbin:/sbin
+need cryptsetup
 
 cd "$SANDBOX" || exit 1
 ok "hook, token and kyok.conf are in place" libvirtd_hook_install
@@ -94,6 +96,25 @@ ok "then it is done" "$KYOK" disk rekey "$image"
 ok "unlock" "$KYOK" vm unlock raw
 ok "the VM starts" start raw
 virsh -q destroy raw >/dev/null
+
+# --- adopt a disk whose passphrase libvirt stores ---
+printf %s 'what libvirt stores' >stored.pass
+truncate -s 4M stored.img
+cryptsetup luksFormat -q --type luks1 --pbkdf-force-iterations 1000 --key-file stored.pass stored.img
+for private in yes no; do
+    s=$(cat /proc/sys/kernel/random/uuid)
+    echo "<secret ephemeral='no' private='$private'><uuid>$s</uuid></secret>" >secret.xml
+    virsh -q secret-define secret.xml >/dev/null; virsh -q secret-set-value "$s" --file stored.pass --plain >/dev/null
+    [ $private = no ] || refused "a private secret is given to nobody" 1 'private.*|passphrase-file' "$KYOK" disk adopt stored.img --key root --libvirt-secret "$s" --any-vm
+done
+ok "adopt with libvirt's secret" "$KYOK" disk adopt stored.img --key root --libvirt-secret "$s" --any-vm
+libvirtd_domain stored raw "$SANDBOX/stored.img" "uuid='$s'" >stored.xml; virsh -q define stored.xml >/dev/null
+ok "the old passphrase still opens it" cryptsetup luksOpen --test-passphrase --key-file stored.pass stored.img
+ok "forget it, here and in libvirt" "$KYOK" disk adopt stored.img --forget-old --libvirt-secret "$s"
+refused "it opens nothing" any '.' cryptsetup luksOpen --test-passphrase --key-file stored.pass stored.img
+refused "libvirt has it no longer" any 'ecret' virsh secret-get-value "$s"
+ok "the VM starts, its XML as it was" start stored
+virsh -q destroy stored >/dev/null
 
 # --- two VMs that share a disk ---
 "$KYOK" disk create "$SANDBOX/shared.img" --size 1M --key root --any-vm >shared.xml

@@ -20,6 +20,14 @@ ok "a qcow2 disk that needs two parties" "$KYOK" disk create b.qcow2 --size 4M -
 a=driver=luks,key-secret=s0,file.filename=a.img
 b=driver=qcow2,encrypt.key-secret=s1,file.filename=b.qcow2
 
+# Nothing of a running program that others can read: arguments, environment, and its descriptors hold no
+# passphrase that is still to be read.
+clean() { # NAME PID
+    unlike "$1: no passphrase in its arguments" "$(tr '\0' '\n' <"/proc/$2/cmdline")" '[0-9a-f]{64}'
+    unlike "$1: nor in its environment" "$(tr '\0' '\n' <"/proc/$2/environ")" '[0-9a-f]{64}'
+    is "$1: nor in a descriptor" "$(for f in /proc/$2/fd/*; do case $(readlink "$f") in pipe:* | /memfd:*) timeout 2 head -c 64 "$f" 2>/dev/null | grep -Eo '[0-9a-f]{64}' ;; esac; done)" ""
+}
+
 # --- each program ---
 ok "qemu-io writes a marker" run --disk s0=a.img -- qemu-io --object secret,id=s0,file=@s0@ -c 'write -P 90 0 4096' --image-opts $a
 ok "qemu-io reads it back" run --disk s0=a.img -- qemu-io --object secret,id=s0,file=@s0@ -c 'read -P 90 0 4096' --image-opts $a
@@ -31,9 +39,11 @@ ok "a sealed memory file serves as well" run --memfd --disk s0=a.img -- qemu-io 
 ok "qemu-storage-daemon exports it" sh -c "'$BUILD/kyok-qemu-secret' --disk s0=a.img -- qemu-storage-daemon --daemonize --pidfile sd.pid --object secret,id=s0,file=@s0@ \
     --blockdev driver=file,node-name=f,filename=a.img --blockdev driver=luks,node-name=l,file=f,key-secret=s0 \
     --nbd-server addr.type=unix,addr.path=$SANDBOX/sd.sock --export type=nbd,id=e,node-name=l,name=x >sd.log 2>&1"
+clean qemu-storage-daemon "$(cat sd.pid)"
 ok "and a client reads the marker" qemu-io -r -c 'read -P 90 0 4096' "nbd+unix:///x?socket=$SANDBOX/sd.sock"
 kill "$(cat sd.pid)"; wait_for 10 sh -c '! kill -0 $(cat sd.pid)'
 ok "qemu-nbd forks and exports it" sh -c "'$BUILD/kyok-qemu-secret' --disk s0=a.img -- qemu-nbd --fork --pid-file nbd.pid -t -k $SANDBOX/nbd.sock --object secret,id=s0,file=@s0@ --image-opts $a >nbd.log 2>&1"
+clean qemu-nbd "$(cat nbd.pid)"
 ok "and a client reads the marker" qemu-io -r -c 'read -P 90 0 4096' "nbd+unix:///?socket=$SANDBOX/nbd.sock"
 kill "$(cat nbd.pid)"; wait_for 10 sh -c '! kill -0 $(cat nbd.pid)'
 
@@ -52,8 +62,7 @@ ask() {
 like "QEMU has the block node" "$(ask '{"execute":"query-named-block-nodes"}')" '"node-name": "d1"'
 like "and the device" "$(ask '{"execute":"qom-list","arguments":{"path":"/machine/peripheral"}}')" '"dev1"'
 unlike "and no longer the secret" "$(ask '{"execute":"qom-list","arguments":{"path":"/objects"}}')" 'kyok-'
-unlike "no argument of QEMU's holds the passphrase" "$(tr '\0' '\n' <"/proc/$(cat vm.pid)/cmdline")" '[0-9a-f]{64}'
-unlike "nor its environment" "$(tr '\0' '\n' <"/proc/$(cat vm.pid)/environ")" '[0-9a-f]{64}'
+clean qemu-system "$(cat vm.pid)"
 refused "a disk that a VM has open is not re-keyed" 1 'has the volume open' "$KYOK" disk rekey a.img --files-only
 for i in a.img b.qcow2; do
     run --disk d=$i -- cat @d@ >$i.old
@@ -72,6 +81,9 @@ kill "$(cat vm.pid)"; wait_for 10 sh -c '! kill -0 $(cat vm.pid) 2>/dev/null'
 if keyctl show @u >/dev/null 2>&1; then
     ok "a key in the user keyring" run --keyring=5 --disk s0=a.img -- qemu-io \
         --object secret_keyring,id=s0,serial=@s0@ -c 'read -P 90 0 4096' --image-opts $a
+    run --keyring=5 --disk s0=a.img -- sh -c 'grep "^$(printf %08x "$1")" /proc/keys' sh @s0@ >key.seen
+    like "it expires by itself" "$(cat key.seen)" ' [1-5]s '
+    like "the user's alone: nothing for group and others" "$(cat key.seen)" ' [0-9a-f]{4}0000 '
     gone() { ! keyctl show @u | grep -q 'kyok:s0'; }
     ok "expires" wait_for 20 gone
 else
@@ -94,5 +106,13 @@ mv elsewhere b.qcow2.kyok
 printf '%s\n' '[token bank]' "module = $(softhsm_module)" 'uri = pkcs11:token=bank' "pin-source = file:$SANDBOX/pin" >one.conf
 refused "one of two parties is not enough" any 'vendor' run --config one.conf --disk s1=b.qcow2 -- echo @s1@
 ok "the program's exit code is its own" sh -c "'$BUILD/kyok-qemu-secret' --disk s0=a.img -- sh -c 'test -e @s0@ && exit 7'; test \$? = 7"
+is "a pipe can be read once" "$(run --disk s0=a.img -- sh -c 'cat "$1" >/dev/null; cat "$1" | wc -c' sh @s0@)" 0
+is "and is a pipe that nobody can fill" "$(run --disk s0=a.img -- sh -c 'readlink "$1" | cut -c1-5; cat "$1" >/dev/null; timeout 20 cat "$1" && echo ended' sh @s0@ | tr '\n' ' ')" "pipe: ended "
+is "each place has a pipe of its own" "$(run --disk s0=a.img -- cat @s0@ @s0@ | wc -c)" 128
+is "a memory file can be read twice" "$(run --memfd --disk s0=a.img -- sh -c 'cat "$1" "$1" | wc -c' sh @s0@)" 128
+refused "and not be written" any '.' run --memfd --disk s0=a.img -- sh -c 'printf x >"$1"' sh @s0@
+refused "nor cut" any '.' run --memfd --disk s0=a.img -- truncate -s 0 @s0@
+count='ls /proc/self/fd | wc -l'
+is "the program gets that one descriptor more" "$(run --disk s0=a.img -- sh -c "$count" sh @s0@)" $(($(sh -c "$count" sh) + 1))
 is "what the pipe holds ends after the passphrase" "$(run --disk s0=a.img -- cat @s0@ | wc -c)" 64
 done_testing
