@@ -21,6 +21,18 @@ ok "the record opens without kyok" recover
 is "to 64 characters" "$(wc -c <pass)" 64
 ok "cryptsetup opens the disk with it" cryptsetup luksOpen --test-passphrase --key-file pass a.img
 ok "qemu-io reads it" qemu-io -r --object secret,id=s,file=pass -c 'read -P 90 0 4096' --image-opts driver=luks,key-secret=s,file.filename=a.img
+export SOFTHSM2_CONF=$SANDBOX/hsm.conf
+export KYOK_CONF=$SANDBOX/kyok.conf
+softhsm_token hsm vendor
+p11tool hsm --token-label vendor --keygen --key-type AES:32 --label root --id 01 --sensitive >/dev/null 2>&1
+printf '%s\n' '[token vendor]' "module = $(softhsm_module)" 'uri = pkcs11:token=vendor' "pin-source = file:$(pin_file)" \
+    '[key vendor]' 'uri = pkcs11:token=vendor;object=root' >>"$KYOK_CONF"
+ok "a disk of two parties" "$KYOK" disk create two.img --size 1M --key 'all-of(root, vendor)'
+unset KYOK_CONF
+layer() { /usr/bin/python3 "$SOURCE/docs/recover-record.py" "$1" "$(softhsm_module)" "$2" root "$SANDBOX/pin"; }
+layers() { layer two.img.kyok bank >inner.jwe && layer inner.jwe vendor >two.pass; }
+ok "layer by layer it opens without kyok, each by its custodian" layers
+ok "cryptsetup opens the disk with it" cryptsetup luksOpen --test-passphrase --key-file two.pass two.img
 softhsm_new thief; softhsm_token thief bank
 p11tool thief --token-label bank --keygen --key-type AES:32 --label root --id 01 --sensitive >/dev/null 2>&1
 export SOFTHSM2_CONF=$SANDBOX/thief.conf
