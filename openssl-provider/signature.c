@@ -240,7 +240,8 @@ static int start_hashing(struct kp_signature *ctx)
     if (ctx->hashing == NULL && (ctx->hashing = EVP_MD_CTX_new()) == NULL)
         return 0;
     ctx->message.size = 0;
-    return EVP_DigestInit_ex2(ctx->hashing, ctx->digest, NULL) == 1;
+    ctx->hashing_fresh = EVP_DigestInit_ex2(ctx->hashing, ctx->digest, NULL) == 1;
+    return ctx->hashing_fresh;
 }
 
 int kp_digest_sign_init(void *data, const char *digest, void *key, const OSSL_PARAM params[])
@@ -280,6 +281,7 @@ int kp_digest_sign_update(void *data, const unsigned char *bytes, size_t size)
                  KYOK_SIGN_DATA_MAX);
         return 0;
     }
+    ctx->hashing_fresh = false;
     return EVP_DigestUpdate(ctx->hashing, bytes, size) == 1;
 }
 
@@ -295,9 +297,22 @@ int kp_digest_sign_final(void *data, unsigned char *sig, size_t *siglen, size_t 
     }
     if (ctx->hashing == NULL)
         return 0;
+    if (sig != NULL)
+        ctx->hashing_fresh = false;
     if (sig != NULL && EVP_DigestFinal_ex(ctx->hashing, digest, &size) != 1)
         return 0;
     return sign_digest(ctx, digest, size, kyok_buffer_bytes(&ctx->message), sig, siglen, sigsize);
+}
+
+/* The initialisation has just started it, unless this context is used again. */
+static bool hash_whole(struct kp_signature *ctx, struct kyok_bytes message, uint8_t *digest,
+                       unsigned *size)
+{
+    if (!ctx->hashing_fresh && !start_hashing(ctx))
+        return false;
+    ctx->hashing_fresh = false;
+    return EVP_DigestUpdate(ctx->hashing, message.data, message.size) == 1 &&
+           EVP_DigestFinal_ex(ctx->hashing, digest, size) == 1;
 }
 
 int kp_digest_sign(void *data, unsigned char *sig, size_t *siglen, size_t sigsize,
@@ -311,8 +326,7 @@ int kp_digest_sign(void *data, unsigned char *sig, size_t *siglen, size_t sigsiz
         *siglen = sigsize;
         return EVP_DigestSign(ctx->soft_digest, sig, siglen, tbs, tbslen) == 1;
     }
-    if (sig != NULL && (!start_hashing(ctx) || EVP_DigestUpdate(ctx->hashing, tbs, tbslen) != 1 ||
-                        EVP_DigestFinal_ex(ctx->hashing, digest, &size) != 1))
+    if (sig != NULL && !hash_whole(ctx, kyok_bytes(tbs, tbslen), digest, &size))
         return 0;
     return sign_digest(ctx, digest, size,
                        ctx->whole ? kyok_bytes(tbs, tbslen) : kyok_bytes(NULL, 0), sig, siglen,

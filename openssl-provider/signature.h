@@ -37,8 +37,9 @@ struct kp_signature {
     EVP_MD *fetched;      /* owned, when digest is not one of the provider's */
     enum kyok_hash hash;
     EVP_MD_CTX *hashing;
-    bool digest_fixed; /* digest-sign: the digest may not change any more */
-    bool whole;        /* the custodian wants the message, gathered here */
+    bool hashing_fresh; /* initialised, and nothing put in */
+    bool digest_fixed;  /* digest-sign: the digest may not change any more */
+    bool whole;         /* the custodian wants the message, gathered here */
     struct kyok_buffer message;
 
     /* RSA */

@@ -25,6 +25,13 @@ struct kyok_session {
     struct kyok_session *next, *previous;
 };
 
+/* A thread that waits for a session, in order of arrival. */
+struct kyok_waiter {
+    pthread_cond_t turn;
+    int64_t since_ns;
+    struct kyok_waiter *next;
+};
+
 enum kyok_login_state { KYOK_LOGGED_OUT, KYOK_LOGGING_IN, KYOK_LOGGED_IN };
 
 /* One key on one token. */
@@ -50,7 +57,7 @@ struct kyok_mechanism_answer {
 struct kyok_token {
     struct kyok_module *module;
     struct kyok_token *next;
-    pthread_cond_t changed; /* a session came back, a login ended */
+    pthread_cond_t changed; /* a login or a renewal ended, a session was opened */
 
     char label[33], manufacturer[33], model[17], serial[17];
     char slot_description[65], slot_manufacturer[33];
@@ -62,6 +69,7 @@ struct kyok_token {
 
     struct kyok_session *idle;               /* LIFO, linked by next */
     struct kyok_session *oldest, *newest;    /* leased, in order of lease */
+    struct kyok_waiter *waiters;             /* the first of them */
     unsigned open, leased, limit, own_limit; /* limit 0: none. own_limit: the token's answer */
     int64_t full_until_ns;                   /* own_limit came from CKR_SESSION_COUNT */
     uint64_t epoch;                          /* sessions, login and handles die with it */
@@ -139,6 +147,7 @@ void kyok_module_leave(struct kyok_guard *guard);
 void kyok_module_await_exit(void);
 
 /* Waits on a condition under module->lock; false when the deadline has passed. */
+void kyok_condition_init(pthread_cond_t *condition);
 bool kyok_module_wait(struct kyok_module *module, pthread_cond_t *condition,
                       struct kyok_deadline deadline);
 
@@ -155,6 +164,8 @@ void kyok_token_forget(struct kyok_token *token);
 /* Under the lock, which it drops while it closes what idle sessions are left: the session rung,
  * once for all threads that saw the same epoch. */
 void kyok_token_renew(struct kyok_token *token, uint64_t seen_epoch, struct kyok_deadline deadline);
+/* Under the lock: a session or room for one has come free. */
+void kyok_token_wake(struct kyok_token *token);
 void kyok_token_down(struct kyok_token *token);
 void kyok_token_up(struct kyok_token *token);
 bool kyok_token_hung(const struct kyok_token *token, unsigned timeout_ms);

@@ -26,7 +26,7 @@ bool kyok_inside_module(void)
 
 /* --- loading --- */
 
-static void condition_init(pthread_cond_t *condition)
+void kyok_condition_init(pthread_cond_t *condition)
 {
     pthread_condattr_t monotonic;
 
@@ -87,7 +87,7 @@ static struct kyok_module *module_new(const char *path, const char *init_args)
         module->path = strdup(path);
     module->init_args = init_args == NULL ? NULL : strdup(init_args);
     pthread_mutex_init(&module->lock, NULL);
-    condition_init(&module->changed);
+    kyok_condition_init(&module->changed);
     module->epoch = 1;
     return module;
 }
@@ -238,7 +238,7 @@ static void note_token(struct kyok_module *module, CK_SLOT_ID slot)
     for (token = module->tokens; token != NULL && !kyok_token_same(token, &info);)
         token = token->next;
     if (token == NULL && (token = kyok_token_new(module, &info)) != NULL) {
-        condition_init(&token->changed);
+        kyok_condition_init(&token->changed);
         token->next = module->tokens;
         module->tokens = token;
     }

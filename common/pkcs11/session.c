@@ -6,6 +6,7 @@
 /* How long a limit learnt from CKR_SESSION_COUNT is believed before more sessions are tried. */
 #define FULL_NS INT64_C(2000000000)
 #define FOREIGN_WAIT_MS 50
+#define PASS_NS INT64_C(10000000)
 
 static unsigned limit_of(struct kyok_token *token)
 {
@@ -44,31 +45,70 @@ static void remove_leased(struct kyok_token *token, struct kyok_session *session
     token->leased--;
 }
 
+static bool has_session(struct kyok_token *token)
+{
+    unsigned limit;
+
+    if (token->idle != NULL)
+        return true;
+    limit = limit_of(token);
+    return limit == 0 || token->open < limit;
+}
+
+/* First come first served; but while the first has not waited long a newcomer may pass, since to
+ * wake a thread takes longer than a signature in a quick token. */
+static bool may_pass(const struct kyok_token *token)
+{
+    return token->waiters == NULL || kyok_now_ns() - token->waiters->since_ns < PASS_NS;
+}
+
+static void leave_queue(struct kyok_token *token, const struct kyok_waiter *self)
+{
+    struct kyok_waiter **at = &token->waiters;
+
+    while (*at != self)
+        at = &(*at)->next;
+    *at = self->next;
+    kyok_token_wake(token); /* there may be one for the next, too */
+}
+
+/* False when the deadline passed before its turn with a session came. */
+static bool wait_for_session(struct kyok_token *token, struct kyok_deadline deadline)
+{
+    struct kyok_waiter self = {.since_ns = kyok_now_ns()}, **end = &token->waiters;
+    bool waited = true, served = false;
+
+    kyok_condition_init(&self.turn);
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = &self;
+    while (!served && waited) {
+        waited = kyok_module_wait(token->module, &self.turn, deadline);
+        served = token->waiters == &self && has_session(token);
+    }
+    leave_queue(token, &self);
+    pthread_cond_destroy(&self.turn);
+    return served;
+}
+
 /* Under the lock: an idle session, or room for one more (handle 0), waiting for either. */
 static enum kyok_status take(struct kyok_token *token, struct kyok_deadline deadline,
                              struct kyok_session **taken, struct kyok_error *err)
 {
     char text[128];
-    unsigned limit;
 
-    for (;;) {
-        if ((*taken = token->idle) != NULL) {
-            token->idle = (*taken)->next;
-            break;
-        }
-        limit = limit_of(token);
-        if (limit == 0 || token->open < limit) {
-            *taken = calloc(1, sizeof(**taken));
-            if (*taken == NULL)
-                return kyok_fail(err, KYOK_SYSTEM, NULL, "no memory");
-            token->open++;
-            break;
-        }
-        if (!kyok_module_wait(token->module, &token->changed, deadline)) {
-            kyok_fail(err, KYOK_BUSY, kyok_token_text(token, text, sizeof(text)),
-                      "no session became free: all %u are in use", token->open);
-            return kyok_remedy(err, "raise sessions in the [token] section, or the token's limit");
-        }
+    if (!(may_pass(token) && has_session(token)) && !wait_for_session(token, deadline)) {
+        kyok_fail(err, KYOK_BUSY, kyok_token_text(token, text, sizeof(text)),
+                  "no session became free: all %u are in use", token->open);
+        return kyok_remedy(err, "raise sessions in the [token] section, or the token's limit");
+    }
+    if ((*taken = token->idle) != NULL) {
+        token->idle = (*taken)->next;
+    } else {
+        *taken = calloc(1, sizeof(**taken));
+        if (*taken == NULL)
+            return kyok_fail(err, KYOK_SYSTEM, NULL, "no memory");
+        token->open++;
     }
     append_leased(token, *taken);
     return KYOK_OK;
@@ -80,7 +120,8 @@ static void drop(struct kyok_token *token, struct kyok_session *session)
     remove_leased(token, session);
     token->open--;
     free(session);
-    pthread_cond_signal(&token->changed);
+    pthread_cond_broadcast(&token->changed);
+    kyok_token_wake(token);
 }
 
 /* The token has fewer sessions than it told: learn that, and wait for one of ours; with none of
@@ -228,7 +269,7 @@ static void give_back(struct kyok_token *token, struct kyok_session *session, CK
     session->denied_ns = denied ? kyok_now_ns() : 0;
     session->next = token->idle;
     token->idle = session;
-    pthread_cond_signal(&token->changed);
+    kyok_token_wake(token);
 }
 
 static void end_lease(struct kyok_lease *lease, CK_RV rv)

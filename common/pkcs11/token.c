@@ -98,6 +98,12 @@ bool kyok_token_fits(const struct kyok_token *token, const struct kyok_reference
            library_fits(&token->module->info, reference);
 }
 
+void kyok_token_wake(struct kyok_token *token)
+{
+    if (token->waiters != NULL)
+        pthread_cond_signal(&token->waiters->turn);
+}
+
 /* A session that the token took when it had lost login and objects already is none of those lost
  * with them. */
 static bool outlives(const struct kyok_session *session, int64_t now)
@@ -128,6 +134,7 @@ static struct kyok_session *next_epoch(struct kyok_token *token, bool all)
         token->live--;
     }
     pthread_cond_broadcast(&token->changed);
+    kyok_token_wake(token);
     return lost;
 }
 

@@ -50,10 +50,22 @@ static CK_RV close_session(CK_SESSION_HANDLE session)
     return CKR_OK;
 }
 
+static CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIFY notify,
+                          CK_SESSION_HANDLE *session)
+{
+    (void)slot;
+    (void)flags;
+    (void)application;
+    (void)notify;
+    *session = 7;
+    return CKR_OK;
+}
+
 static CK_FUNCTION_LIST functions = {.version = {2, 40},
                                      .C_GetSlotList = no_slots,
                                      .C_Login = log_in,
                                      .C_GetTokenInfo = token_info,
+                                     .C_OpenSession = open_session,
                                      .C_CloseSession = close_session};
 
 static struct kyok_module new_module(void)
@@ -268,6 +280,76 @@ static void a_pin_is_not_wrong_because_the_token_was_not_ready(void **state)
     kyok_group_free(c.group);
 }
 
+/* --- few sessions, many callers --- */
+
+static struct {
+    struct kyok_token *token;
+    bool served;
+} queue;
+
+static void *lease_and_release(void *unused)
+{
+    struct kyok_lease lease;
+    struct kyok_error error;
+    CK_RV rv;
+
+    if (kyok_session_lease(queue.token, NULL, false, kyok_deadline_in_ms(30000), &lease, &rv,
+                           &error) == KYOK_OK) {
+        queue.served = true;
+        kyok_session_release(&lease, CKR_OK);
+    }
+    return unused;
+}
+
+static bool somebody_waits(struct kyok_token *token)
+{
+    bool waits;
+
+    pthread_mutex_lock(&token->module->lock);
+    waits = token->waiters != NULL;
+    pthread_mutex_unlock(&token->module->lock);
+    return waits;
+}
+
+static void who_has_waited_is_not_passed(void **state)
+{
+    struct kyok_module module = new_module();
+    struct kyok_token token = new_token(&module);
+    struct kyok_deadline deadline = kyok_deadline_in_ms(30000);
+    struct kyok_lease lease;
+    pthread_t waiter;
+    CK_RV rv;
+
+    (void)state;
+    kyok_condition_init(&module.changed);
+    module.scanned_ns = 1;
+    token.limit = 1;
+    queue.token = &token;
+    assert_int_equal(kyok_session_lease(&token, NULL, false, deadline, &lease, &rv, &err), KYOK_OK);
+    assert_int_equal(pthread_create(&waiter, NULL, lease_and_release, NULL), 0);
+    while (!somebody_waits(&token) && !kyok_deadline_passed(deadline))
+        usleep(1000);
+    usleep(20000); /* longer than a newcomer may pass */
+    kyok_session_release(&lease, CKR_OK);
+    assert_int_equal(kyok_session_lease(&token, NULL, false, deadline, &lease, &rv, &err), KYOK_OK);
+    assert_true(queue.served); /* in order of arrival: the session came by way of the waiter */
+    kyok_session_release(&lease, CKR_OK);
+    pthread_join(waiter, NULL);
+    assert_null(token.waiters);
+    assert_int_equal(token.open, 1);
+    assert_int_equal(kyok_session_lease(&token, NULL, false, deadline, &lease, &rv, &err), KYOK_OK);
+    {
+        struct kyok_lease late;
+
+        assert_int_equal(
+            kyok_session_lease(&token, NULL, false, kyok_deadline_in_ms(20), &late, &rv, &err),
+            KYOK_BUSY);
+    }
+    assert_null(token.waiters);
+    kyok_session_release(&lease, CKR_OK);
+    free(token.idle);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +357,7 @@ int main(void)
         cmocka_unit_test(who_has_no_time_left_starts_nothing),
         cmocka_unit_test(renewing_does_not_wait_for_a_restart),
         cmocka_unit_test(what_is_remembered_of_keys_is_bounded),
+        cmocka_unit_test(who_has_waited_is_not_passed),
         cmocka_unit_test(a_key_that_asks_each_time_burns_one_try),
         cmocka_unit_test(a_pin_is_not_wrong_because_the_token_was_not_ready),
     };

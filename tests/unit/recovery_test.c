@@ -376,16 +376,17 @@ static void a_hanging_member_leaves_the_balance(void **state)
 {
     struct kyok_key *key = open_key(both, "pkcs11:token=member;object=tls");
     struct kyok_deadline deadline = kyok_deadline_in_ms(20000);
-    pthread_t hung[2];
+    pthread_t callers[64];
+    int count = 0;
 
     (void)state;
     sign_until(key, first);
     sign_until(key, second);
     first->functions[FAULTY_C_Sign].hang_calls = 1;
-    for (int i = 0; i < 2; i++)
-        pthread_create(&hung[i], NULL, sign_once, key);
-    while (first->hanging == 0 && !kyok_deadline_passed(deadline))
-        pthread_create(&hung[1], NULL, sign_once, key), usleep(10000);
+    while (first->hanging == 0 && count < 64 && !kyok_deadline_passed(deadline)) {
+        assert_int_equal(pthread_create(&callers[count++], NULL, sign_once, key), 0);
+        usleep(10000);
+    }
     assert_int_equal(first->hanging, 1);
     usleep(1200 * 1000); /* older than the timeout: now it counts as hung */
     {
@@ -396,6 +397,8 @@ static void a_hanging_member_leaves_the_balance(void **state)
         assert_int_equal(first->functions[FAULTY_C_SignInit].calls, before);
     }
     faulty_control_release(first);
+    for (int i = 0; i < count; i++)
+        pthread_join(callers[i], NULL);
     sign_until(key, first);
     kyok_key_free(key);
 }
