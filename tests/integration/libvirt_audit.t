@@ -4,6 +4,7 @@
 . "$(dirname "$0")/../support/libvirtd.sh"
 libvirtd_enter "$0" "$@"
 . "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/leaks.sh"
 at_end+=(libvirtd_stop)
 
 cd "$SANDBOX" || exit 1
@@ -62,10 +63,13 @@ ok "the VM starts" virsh -q start --paused one
 unlike "audit: no master key on disk" "$(audit)" '^master-key'
 ok "libvirtd restarts with the VM running" libvirtd_restart
 is "it stays up" "$(virsh domstate one | head -1)" paused
+leaks_watch one.img
+no_leaks 'restart of libvirtd on a hardened host'
 is "nothing on disk yields the passphrase" "$(stolen /run/kyok/qemu)" ""
 is "no master key lies below" "$(find /run/kyok/qemu -name master-key.aes)" ""
 ok "managed save" virsh -q managedsave one
 ok "its image is on disk" test -s /run/kyok/qemu/save/one.save
+no_leaks 'managed save'
 ok "restore" virsh -q start one
 refused "removal is refused while a VM runs" 1 'one: the VM runs' "$KYOK" vm harden --remove
 virsh -q destroy one >/dev/null

@@ -6,6 +6,7 @@
 libvirtd_enter "$0" "$@"
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/kmip.sh"
+. "$(dirname "$0")/../support/leaks.sh"
 at_end+=(libvirtd_stop)
 need openssl
 
@@ -18,6 +19,7 @@ kmip_server bank "key kek aes-256" || skip_all "the scripted KMIP server does no
     printf '%s\n' '[key bank]' 'uri = kmip://party/kek'
 } >>/etc/kyok/kyok.conf
 ok "libvirtd answers" libvirtd_start
+ok "the host is hardened" "$KYOK" vm harden
 start() { virsh -q start --paused "$1"; }
 no_secrets() { [ "$(virsh -q secret-list | grep -c .)" = 0 ]; }
 define() { # NAME IMAGE UUID
@@ -30,6 +32,7 @@ u=$(cat /proc/sys/kernel/random/uuid)
 "$KYOK" disk create "$SANDBOX/two.img" --size 2M --key 'all-of(root, bank)' --vm "$u" >two.img.xml
 ok "a disk that needs both" test -s two.img.xml
 ok "a VM" define two "$SANDBOX/two.img" "$u"
+ok "its secrets are looked for from now on" leaks_watch two.img
 ok "starts with both" start two
 virsh -q destroy two >/dev/null
 mv /etc/softhsm/softhsm2.conf away
@@ -43,6 +46,7 @@ ok "it is back" kmip_tell bank "up"
 ok "the VM starts" start two
 ok "libvirtd holds no secret" no_secrets
 ok "the bank revokes its key, on its side alone" kmip_tell bank "state kek deactivated"
+no_leaks 'two parties'
 is "the running VM goes on" "$(virsh domstate two | head -1)" paused
 virsh -q destroy two >/dev/null
 refused "the next start is refused, naming the key" any 'VM two: disk vda.*(kek|party)' start two
@@ -62,7 +66,9 @@ ok "kyok-qemu-secret too" "$BUILD/kyok-qemu-secret" --kmip keeper --disk s=plain
 ok "a VM" define plain "$SANDBOX/plain.img" "$(cat /proc/sys/kernel/random/uuid)"
 refused "without the hook's configuration it does not start" any 'ecret' start plain
 echo 'kmip = keeper' >/etc/kyok/libvirt-hook.conf
+LEAKS_OPTIONS=(--kmip keeper); leaks_watch plain.img
 ok "with it, it starts" start plain
+no_leaks 'no record'
 ok "libvirtd holds no secret" no_secrets
 virsh -q destroy plain >/dev/null
 printf %064d 7 >pass

@@ -5,12 +5,14 @@
 . "$(dirname "$0")/../support/libvirtd.sh"
 libvirtd_enter "$0" "$@"
 . "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/leaks.sh"
 at_end+=(libvirtd_stop)
 need nsenter
 
 cd "$SANDBOX" || exit 1
 ok "hook, token and kyok.conf are in place" libvirtd_hook_install
 ok "libvirtd answers" libvirtd_start
+ok "this host is hardened" "$KYOK" vm harden
 
 # --- the other host: folders, libvirtd and identity of its own; the images are shared storage ---
 softhsm_new stranger; softhsm_token stranger bank
@@ -23,7 +25,7 @@ libvirtd_namespace
 mkdir -p /etc/kyok/vm /etc/softhsm
 cp $SANDBOX/bank.conf /etc/softhsm/softhsm2.conf; cp $SANDBOX/kyok.conf.a /etc/kyok/kyok.conf
 ln -s "$BUILD/libvirt-hook/kyok" /etc/libvirt/hooks/qemu.d/kyok
-libvirtd_start && touch $SANDBOX/other.ready
+libvirtd_start && "$KYOK" vm harden && touch $SANDBOX/other.ready
 while [ ! -e $SANDBOX/other.stop ]; do sleep 0.2; done
 libvirtd_stop
 X
@@ -43,7 +45,10 @@ migrate() {
 no_secrets() { [ "$("$@" virsh -q secret-list | grep -c .)" = 0 ]; }
 
 ok "a VM" libvirtd_vm one "$SANDBOX/one.img"
+ok "its secrets are looked for from now on" leaks_watch one.img
+ok "it boots a guest that writes a marker" guest_boots one.img
 ok "starts" virsh -q start one
+ok "the guest writes it" wait_for 60 guest_wrote one.img
 
 # --- a target without rights ---
 on_other cp "$SANDBOX/stranger.conf" /etc/softhsm/softhsm2.conf
@@ -51,6 +56,7 @@ refused "a target without rights: refused there, by the hook" any 'VM one: disk 
 is "the VM runs on where it was" "$(virsh domstate one | head -1)" running
 is "and is unknown there" "$(on_other virsh -q list --all | grep -c one)" 0
 ok "no secret there" no_secrets on_other
+no_leaks 'a refused migration'
 
 # --- a target with rights ---
 on_other cp "$SANDBOX/bank.conf" /etc/softhsm/softhsm2.conf
@@ -59,6 +65,7 @@ is "the VM runs there" "$(on_other virsh domstate one | head -1)" running
 is "and no longer here" "$(virsh -q list --all | grep -c one)" 0
 ok "no secret there" no_secrets on_other
 ok "no secret here" no_secrets env
+no_leaks 'a migration'
 ok "it stops there" on_other virsh -q destroy one
 ok "and starts there again" on_other virsh -q start one
 on_other virsh -q destroy one >/dev/null

@@ -5,12 +5,16 @@
 . "$(dirname "$0")/../support/libvirtd.sh"
 libvirtd_enter "$0" "$@"
 . "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/leaks.sh"
 at_end+=(libvirtd_stop)
 
 cd "$SANDBOX" || exit 1
 ok "hook, token and kyok.conf are in place" libvirtd_hook_install
 ok "libvirtd answers" libvirtd_start
+ok "the host is hardened" "$KYOK" vm harden
 ok "a VM" libvirtd_vm one "$SANDBOX/one.img"
+ok "its secrets are looked for from now on" leaks_watch one.img
+ok "it boots a guest that writes a marker" guest_boots one.img
 u=$(virsh -q domuuid one | head -1)
 no_secrets() { [ "$(virsh -q secret-list | grep -c .)" = 0 ]; }
 start() { virsh -q start --paused "$1"; }
@@ -45,6 +49,12 @@ X
 snapshot() { wait_for 60 virsh -q snapshot-create one snapshot.xml --disk-only --no-metadata; }
 ok "an external snapshot into an encrypted overlay" snapshot
 like "the overlay is encrypted" "$(qemu-img info -U overlay.qcow2)" 'encrypted: yes'
+cp one.img backup.img; cp one.img.kyok backup.img.kyok
+virsh -q resume one
+in_overlay() { "$BUILD/kyok-qemu-secret" --config /etc/kyok/kyok.conf --disk d=one.img -- qemu-io -r -U --object secret,id=s,file=@d@ \
+    -c 'read -v 32768 512' --image-opts driver=qcow2,encrypt.key-secret=s,file.filename=overlay.qcow2,backing.driver=luks,backing.key-secret=s,backing.file.filename=one.img | shows_marker; }
+ok "the guest writes its marker to the overlay" wait_for 60 in_overlay
+no_leaks 'snapshot, overlay and backup, with held secrets'
 virsh -q destroy one >/dev/null
 ok "the secret stays" test "$(virsh -q secret-list | grep -c .)" = 1
 ok "lock takes it back" "$KYOK" vm lock one
@@ -52,12 +62,16 @@ ok "no secret is left" no_secrets
 "$KYOK" vm unlock one >/dev/null
 refused "the overlay has the same passphrase but another volume: no record" any '.' "$KYOK" disk verify overlay.qcow2
 virsh -q define one.img.domain >/dev/null
+no_leaks 'held secrets'
 
 # --- hot-plug: no hook runs there ---
 ok "it starts" start one
 "$KYOK" disk create "$SANDBOX/plug.img" --size 1M --key root --vm "$u" >/dev/null
+leaks_watch plug.img
 ok "a disk is plugged into the running VM" "$KYOK" vm attach one "$SANDBOX/plug.img"
 like "and there" "$(virsh -q domblklist one)" 'vdb'
+ok "and unplugged" "$KYOK" vm detach one vdb
+no_leaks 'hot-plug'
 ok "no secret is left" no_secrets
 "$KYOK" disk create "$SANDBOX/foreign.img" --size 1M --key root --vm "$(cat /proc/sys/kernel/random/uuid)" >/dev/null
 refused "another VM's disk is not plugged" 1 'belongs to another VM' "$KYOK" vm attach one "$SANDBOX/foreign.img" --target vdc
@@ -66,11 +80,14 @@ virsh -q destroy one >/dev/null
 
 # --- a new volume key for a running VM ---
 "$KYOK" disk create "$SANDBOX/new.qcow2" --size 4M --format qcow2 --key root --vm "$u" >/dev/null
+leaks_watch new.qcow2
 ok "it starts" start one
 virsh -q resume one
+ok "the guest writes its marker" wait_for 60 guest_wrote one.img
 ok "its disk is copied onto a new one while it runs" "$KYOK" vm copy one vda "$SANDBOX/new.qcow2"
 like "it goes on with the new one" "$(virsh -q domblklist one)" 'vda +.*new.qcow2'
 ok "no secret is left" no_secrets
+no_leaks 'a new volume key'
 virsh -q destroy one >/dev/null
 like "and keeps it" "$(virsh -q domblklist one --inactive)" 'vda +.*new.qcow2'
 ok "it starts with it" start one
@@ -86,16 +103,21 @@ for i in s1 s2; do libvirtd_domain $i raw "$SANDBOX/$i.img" "$sxml" >$i.xml; vir
 both() { local r=0; start s1 & local p=$!; start s2 || r=1; wait $p || r=1; return $r; }
 ok "two VMs with one secret start at the same time" both
 ok "no secret is left" no_secrets
+leaks_watch s1.img
+no_leaks 'a shared secret'
 virsh -q destroy s1 >/dev/null; virsh -q destroy s2 >/dev/null
 
 # --- vTPM ---
 if command -v swtpm >/dev/null && command -v swtpm_setup >/dev/null; then
     tpm=$(cat /proc/sys/kernel/random/uuid)
+    tpm_passphrase() { tr -d '\n' <"/etc/kyok/vm/$tpm.kyok" | KYOK_CONF=/etc/kyok/kyok.conf "$KYOK" open; }
     vtpm() { "$KYOK" vm tpm one --key root --secret "$tpm"; }
     ok "a record for a vTPM" vtpm
     sed "s|<memballoon|<tpm model='tpm-tis'><backend type='emulator' version='2.0'><encryption secret='$tpm'/></backend></tpm><memballoon|" one.img.domain >tpm.xml
     ok "the VM gets an encrypted vTPM" virsh -q define tpm.xml
     ok "it starts" start one
+    LEAKS+="passphrase $(tpm_passphrase)"$'\n'
+    no_leaks 'vTPM'
     like "the vTPM runs" "$(ls /run/libvirt/qemu/swtpm/ 2>/dev/null)" 'one.*swtpm.pid'
     ok "no secret is left" no_secrets
     virsh -q destroy one >/dev/null
@@ -105,7 +127,7 @@ if command -v swtpm >/dev/null && command -v swtpm_setup >/dev/null; then
     virsh -q undefine one --keep-tpm >/dev/null 2>&1 || virsh -q undefine one >/dev/null
     virsh -q define one.img.domain >/dev/null
 else
-    skip 6 "no swtpm"
+    skip "no swtpm" 7
 fi
 
 # --- what a killed hook leaves ---
@@ -147,6 +169,7 @@ is "no mark is left" "$(ls /run/kyok/starting)" ""
 faulty hung release
 sed -i "s|^module = .*|module = $(softhsm_module)|" /etc/kyok/kyok.conf
 ok "afterwards it starts" start one
+no_leaks 'killed hooks and hanging modules'
 virsh -q destroy one >/dev/null
 
 # --- a copy on a host without rights ---

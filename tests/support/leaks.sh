@@ -13,7 +13,7 @@
 
 LEAKS=''
 # In the boot sector the marker stands disguised, so only the guest can have written it.
-guest_marker='guest-marker-a7f31c0be5d2946872ff'
+guest_marker='guestMarkerA7f31c0be5d2946872ffQx9z'
 
 # LEAKS_OPTIONS: of kyok-qemu-secret, for disks without a record.
 LEAKS_OPTIONS=()
@@ -43,12 +43,13 @@ leaks_search() {
         my @patterns;
         while (<STDIN>) {
             chomp; my ($what, $text) = split / /, $_, 2;
+            if (length($text // "") < 32) { print "a $what to look for is missing\n"; next }
             my @forms = ($text, encode_base64($text, ""));
             push @forms, pack("H*", $text), encode_base64(pack("H*", $text), ""), uc $text if $what ne "marker";
             push @patterns, [$what, $_] for @forms;
         }
         sub look { my ($where, $text) = @_;
-            for (@patterns) { print "$_->[0] in $where\n" if index($text, $_->[1]) >= 0; } }
+            for (@patterns) { if (index($text, $_->[1]) >= 0) { print "$_->[0] in $where\n"; last } } }
         sub slurp { open my $f, "<", $_[0] or return ""; local $/; my $t = <$f>; defined $t ? $t : "" }
         my %seen;
         find({ no_chdir => 1, wanted => sub {
@@ -101,8 +102,10 @@ leaks_qemu_io() {
         qemu-io ${mode[@]+"${mode[@]}"} --object secret,id=s,file=@d@ -c "$1" --image-opts "$options"
 }
 
-# Of a raw image. qemu-io prints sixteen characters a line.
-guest_wrote() {
-    leaks_qemu_io "$1" 'read -v 32768 512' | perl -ne '$t .= $1 if /^[0-9a-f]{8}:(?: +[0-9a-f]{2}){16}  (.{16})/;
-        END { exit index($t, $ARGV[0]) < 0 }' -- 2>/dev/null "$guest_marker"
+# Of a raw image. shows_marker reads what qemu-io prints: sixteen characters a line.
+guest_wrote() { leaks_qemu_io "$1" 'read -v 32768 512' | shows_marker; }
+shows_marker() {
+    # shellcheck disable=SC2016
+    perl -e 'while (<STDIN>) { $t .= $1 if /^[0-9a-f]{8}:(?: +[0-9a-f]{2}){16}  (.{16})/ }
+        exit !defined $t || index($t, $ARGV[0]) < 0' "$guest_marker"
 }
