@@ -4,16 +4,30 @@
 . "$(dirname "$0")/../support/libvirtd.sh"
 libvirtd_enter "$0" "$@"
 . "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/leaks.sh"
 at_end+=(libvirtd_stop)
 
 cd "$SANDBOX" || exit 1
 hook=$BUILD/libvirt-hook/kyok
 ok "hook, token and kyok.conf are in place" libvirtd_hook_install
 ok "libvirtd answers" libvirtd_start
+ok "the host is hardened" "$KYOK" vm harden
 for i in 1 2 3; do
     ok "VM a$i" libvirtd_vm "a$i" "$SANDBOX/a$i.img"
     ok "starts by itself from now on" virsh -q autostart "a$i"
 done
+leaks_watch a1.img a2.img
+# Each names its secrets in another way: uuid= alone, usage=, uuid= and a vTPM.
+sed "s|<secret type='passphrase' uuid='[^']*'/>|<secret type='passphrase' usage='/disk \&amp; \&lt;2>'/>|" a2.img.domain >a2.xml
+ok "one names its secret by usage=" virsh -q define a2.xml
+tpm=$(cat /proc/sys/kernel/random/uuid) held=3
+if command -v swtpm >/dev/null && command -v swtpm_setup >/dev/null; then
+    "$KYOK" vm tpm a3 --key root --secret "$tpm" >/dev/null; held=4
+    sed "s|<memballoon|<tpm model='tpm-tis'><backend type='emulator' version='2.0'><encryption secret='$tpm'/></backend></tpm><memballoon|" a3.img.domain >a3.xml
+    ok "one has an encrypted vTPM" virsh -q define a3.xml
+else
+    skip 'no swtpm'
+fi
 ok "a VM that does not" libvirtd_vm other "$SANDBOX/other.img"
 stored=6e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11
 echo "<secret ephemeral='no' private='no'><uuid>$stored</uuid></secret>" >stored.xml
@@ -38,7 +52,7 @@ ok "a start by hand works" virsh -q start a1
 # --- preloaded ---
 reboot
 ok "the records are opened before libvirtd starts" "$hook" --preload
-is "three secrets lie in memory" "$(find /etc/libvirt/secrets -name '*.base64' ! -name "$stored*" | wc -l)" 3
+is "their secrets lie in memory, the vTPM's too" "$(find /etc/libvirt/secrets -name '*.base64' ! -name "$stored*" | wc -l)" $held
 like "not on disk" "$(findmnt -n -o FSTYPE /etc/libvirt/secrets)" 'tmpfs|ramfs'
 is "for root alone" "$(stat -c %a /etc/libvirt/secrets)" 700
 ok "the stored secret is still there" test -f /etc/libvirt/secrets/$stored.base64
@@ -55,6 +69,7 @@ is "no memory file system is left" "$(grep -c kyok/secrets /proc/self/mounts)" 0
 ok "the folder on disk is back" test -f /etc/libvirt/secrets/$stored.base64
 ok "with the secret that was stored meanwhile" test -f /etc/libvirt/secrets/7e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11.xml
 is "only stored secrets are left in libvirtd" "$(virsh -q secret-list | grep -c .)" 2
+no_leaks 'preloading'
 is "no mark is left" "$(find /run/kyok/held /run/kyok/starting -name "*-*" 2>/dev/null | wc -l)" 0
 ok "the VMs still run after a restart of libvirtd" libvirtd_restart
 is "all three" "$(running)" 3
