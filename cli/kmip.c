@@ -11,6 +11,9 @@ enum kyok_status cli_kmip_client(struct cli *cli, struct kyok_kmip_client **clie
     const struct kyok_kmip_config *section;
 
     KYOK_TRY(cli_config(cli, &config));
+    for (size_t i = 0; i < cli->operand_count; i++)
+        if (cli->operands[i][0] == '\0') /* to KMIP it means "the one before" */
+            return cli_usage(cli, "an empty name or identifier means nothing");
     section = kyok_config_kmip(config, cli->operands[0]);
     if (section == NULL) {
         kyok_fail(&cli->error, KYOK_INVALID, config->path, "there is no [kmip %s]",
@@ -90,6 +93,8 @@ static bool mask_of_word(const char *word, size_t size, uint32_t *mask)
 
 enum kyok_status cli_kmip_usage(struct cli *cli, const char *text, uint32_t *mask)
 {
+    if (*text == '\0')
+        return cli_usage(cli, "--usage names no use");
     for (*mask = 0; *text != '\0';) {
         size_t size = strcspn(text, ",");
         if (!mask_of_word(text, size, mask))

@@ -2,6 +2,8 @@
 #include "cli/cli.h"
 #include "common/work/work.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -68,12 +70,24 @@ static void do_nothing(int signal)
     (void)signal;
 }
 
+/* A standard descriptor that is closed would be the next file's or socket's: what is printed would
+ * go there. It is filled by one that can only be used the other way round, so that printing fails.
+ */
+static void keep_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            _exit(2);
+}
+
 int main(int count, char **arguments)
 {
     struct cli cli = {0};
+    keep_standard_descriptors();
     setlocale(LC_CTYPE, "");
-    /* A reader that leaves is a failed write, with an exit code; programs that are started from here
-     * get the ordinary SIGPIPE back. */
+    /* A reader that leaves is a failed write, with an exit code; programs that are started from
+     * here get the ordinary SIGPIPE back. */
     signal(SIGPIPE, do_nothing);
     kyok_secret_harden_process();
     enum kyok_status status = cli_arguments(&cli, count, arguments);

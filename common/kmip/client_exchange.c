@@ -42,6 +42,20 @@ static void message_free(struct message *message)
     kyok_kmip_memory_give(message->memory, message->size);
 }
 
+/* A name or identifier that is no text, say: the server would hang up without a word. */
+static enum kyok_status check_own(const struct kyok_kmip_connection *connection,
+                                  const struct message *message, struct kyok_error *err)
+{
+    enum kyok_ttlv_result result = kyok_ttlv_check(
+        kyok_ttlv_reader(kyok_bytes(kyok_secret_data(message->memory), message->size)));
+
+    if (result == KYOK_TTLV_END)
+        return KYOK_OK;
+    kyok_fail(err, KYOK_INVALID, connection->endpoint->peer.url, "the request cannot be sent: %s",
+              kyok_ttlv_result_text(result));
+    return kyok_remedy(err, "names and identifiers are UTF-8");
+}
+
 /* Written twice: the first time only to know its length. */
 static enum kyok_status write_request(const struct kyok_kmip_connection *connection,
                                       unsigned version, const struct kyok_kmip_request_item *item,
@@ -61,7 +75,8 @@ static enum kyok_status write_request(const struct kyok_kmip_connection *connect
     if (bytes->memory == NULL)
         return no_memory(connection, err);
     writer = kyok_ttlv_writer(kyok_secret_data(bytes->memory), bytes->size);
-    return name_endpoint(connection, kyok_kmip_request_write(&request, &writer, err), err);
+    KYOK_TRY(name_endpoint(connection, kyok_kmip_request_write(&request, &writer, err), err));
+    return check_own(connection, bytes, err);
 }
 
 /* All size bytes; progress says whether any came. */

@@ -30,7 +30,7 @@ struct kyok_tls_stream {
     enum socket_state socket;
     struct kyok_deadline deadline; /* of the call that is under way */
     int error;                     /* errno of SOCKET_FAILED */
-    bool closed;                   /* the peer said that it is done (close_notify) */
+    bool closed;                   /* the peer is done, and may have said so (close_notify) */
 };
 
 /* --- the socket, as a BIO that never raises SIGPIPE ------------------------------------------ */
@@ -43,6 +43,7 @@ static int socket_result(struct kyok_tls_stream *stream, BIO *bio, ssize_t resul
     if (result > 0)
         return (int)result;
     if (result == 0) {
+        stream->closed = true;
         stream->socket = SOCKET_ENDED;
         return 0;
     }

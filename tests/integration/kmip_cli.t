@@ -97,6 +97,28 @@ refused "nor through --fd" 1 'not shown on a terminal' screen "$KYOK" kmip get o
 refused "nor as digits" 1 'not shown on a terminal' screen "$KYOK" kmip get one kek --hex
 like "--reveal" "$(screen "$KYOK" kmip get one kek --hex --reveal | tr -d '\r')" "^$(quiet get one kek --hex)"
 
+# --- nonsense ------------------------------------------------------------------------------------------
+bad=$'no\xff\xfetext'
+refused "an identifier that is no text" 2 'not UTF-8|UTF-8' kmip get one "$bad" --out "$SANDBOX/bad"
+refused "a name that is no text" 2 'UTF-8' kmip locate one --name "$bad"
+refused "an empty identifier" 2 'empty name or identifier' kmip destroy one "" --yes
+refused "no use at all" 2 'names no use' kmip create one --algorithm AES --usage ""
+[ -e "$SANDBOX/bad" ] && fail "no file is left" || pass "no file is left"
+closed() { "$@" >&-; }
+refused "standard output closed" 1 'cannot be written|EBADF' closed "$KYOK" kmip locate one
+refused "closed, and a key file opened" 1 'cannot be written|EBADF' \
+    closed "$KYOK" kmip get one kek --out "$SANDBOX/alone" --json
+is "nothing but the key is in it" "$(stat -c %s "$SANDBOX/alone")" 32
+full() { "$@" >/dev/full; }
+refused "a full disk" 1 'ENOSPC' full "$KYOK" kmip get one kek
+kmip_tell one "fault Get 2 delay 2000" >/dev/null
+"$KYOK" kmip get both kek --out "$SANDBOX/survivor" 2>"$SANDBOX/survivor.err" &
+getting=$!
+kmip_tell one down >/dev/null
+ok "a server that dies in the middle is no matter where there is another" wait "$getting"
+kmip_tell one up >/dev/null
+kmip_tell one "fault none" >/dev/null
+
 # --- each verb says what revocation means here, and answers in JSON -------------------------------------
 meaning='revocation means|revoked key|destroyed object'
 like "ping says what revocation means" "$(kmip ping one 2>&1)" "$meaning"
