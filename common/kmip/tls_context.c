@@ -145,11 +145,23 @@ static enum kyok_status load_key(struct kyok_tls *tls, const struct kyok_kmip_co
                             "pkcs11: reference");
 }
 
+/* Whoever can read it is this client to the server. */
+static void warn_of_readers(const struct kyok_kmip_config *config)
+{
+    struct stat status;
+
+    if (!key_is_reference(config) && stat(config->key, &status) == 0 && (status.st_mode & 077) != 0)
+        kyok_log(KYOK_LOG_WARNING,
+                 "kmip %s: the client key %s can be read by others than its owner (mode %o)",
+                 config->name, config->key, (unsigned)status.st_mode & 0777);
+}
+
 static enum kyok_status load_identity(struct kyok_tls *tls, const struct kyok_kmip_config *config,
                                       struct kyok_error *err)
 {
     SSL_CTX_set_default_passwd_cb(tls->context, no_passphrase);
     KYOK_TRY(load_key(tls, config, err));
+    warn_of_readers(config);
     /* After the key: a certificate of another key then drops it, which the check below tells apart
      * from one that cannot be read. */
     if (SSL_CTX_use_certificate_chain_file(tls->context, config->certificate) != 1)
