@@ -74,7 +74,7 @@ ngx_http_kyok_gauge(ngx_kyok_worker_t *sum, ngx_http_kyok_metric_t *m)
 void
 ngx_http_kyok_print(ngx_http_kyok_page_t *page, const char *fmt, ...)
 {
-    u_char       *p, *last, line[1024];
+    u_char       *p, *last, line[2 * NGX_MAX_PATH + 1024];
     va_list       args;
     ngx_buf_t    *b;
     ngx_chain_t  *cl;

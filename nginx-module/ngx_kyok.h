@@ -102,12 +102,15 @@ typedef struct {
     ngx_str_t            uri;
     /* hash of its custodian's name */
     ngx_uint_t           custodian;
+    ngx_kyok_key_state_e state;
+    /* failures in a row, and when to try again */
+    ngx_uint_t           failures;
+    ngx_msec_t           again;
+    ngx_uint_t           running;
     ngx_uint_t           turn;
-    /* written by the thread that tries it, state last */
+    /* written by the thread that tries it, result last */
     struct kyok_error    error;
-    volatile ngx_uint_t  state;
-    ngx_uint_t           begun;
-    ngx_uint_t           told;
+    volatile ngx_uint_t  result;
 } ngx_kyok_key_t;
 
 

@@ -26,8 +26,11 @@
 #endif
 
 
-/* Address space: nginx's own handlers touch some 16 KiB of it. */
-#define NGX_KYOK_STACK_SIZE   (1024 * 1024)
+/*
+ * Address space, as much as a main stack has: nginx's own handlers touch some
+ * 16 KiB of it, but certificates may be chosen by Lua.
+ */
+#define NGX_KYOK_STACK_SIZE   (8 * 1024 * 1024)
 #define NGX_KYOK_FIBERS_KEPT  512
 
 

@@ -5,7 +5,9 @@
  * Each worker signs once with each key, in the background: "nginx -t" runs as
  * root, and may reach a token that workers cannot.  A custodian that has just
  * come up is not to be flooded, so that all workers together have a few such
- * signatures under way there.
+ * signatures under way there.  One that fails is tried again, less and less
+ * often: tokens are away for a moment when another process logs in, and
+ * custodians come up later than nginx.
  */
 
 
@@ -23,6 +25,11 @@
 #define NGX_KYOK_TEST_PATIENCE   15000
 /* and one that has not had its turn is given up (s) */
 #define NGX_KYOK_TEST_TURN       300
+/* after a failure (ms), doubled with each */
+#define NGX_KYOK_TEST_AGAIN      1000
+#define NGX_KYOK_TEST_AGAIN_MOST 60000
+/* failures in a row that are told */
+#define NGX_KYOK_TEST_BAD        2
 
 
 /*
@@ -50,6 +57,9 @@ static enum kyok_status ngx_kyok_key_take_turn(ngx_kyok_key_t *key,
 static enum kyok_status ngx_kyok_key_sign(ngx_kyok_key_t *key,
     struct kyok_error *err);
 static void ngx_kyok_key_fail(struct kyok_error *err, ngx_kyok_key_t *key);
+static void ngx_kyok_key_tested(ngx_kyok_key_t *key, ngx_log_t *log);
+static void ngx_kyok_keys_try_again(void);
+static void ngx_kyok_test_again_handler(ngx_event_t *ev);
 static void ngx_kyok_test_patience_handler(ngx_event_t *ev);
 
 
@@ -67,6 +77,7 @@ static ngx_array_t        ngx_kyok_keys;
 static struct kyok_lane  *ngx_kyok_test_lane;
 static int                ngx_kyok_test_notice;
 static ngx_event_t        ngx_kyok_test_patience;
+static ngx_event_t        ngx_kyok_test_again;
 static ngx_connection_t   ngx_kyok_test_dummy;
 
 
@@ -165,9 +176,15 @@ ngx_kyok_keys_test(ngx_cycle_t *cycle)
     ngx_kyok_test_patience.handler = ngx_kyok_test_patience_handler;
     ngx_kyok_test_patience.cancelable = 1;
 
+    ngx_kyok_test_again.data = &ngx_kyok_test_dummy;
+    ngx_kyok_test_again.log = cycle->log;
+    ngx_kyok_test_again.handler = ngx_kyok_test_again_handler;
+    ngx_kyok_test_again.cancelable = 1;
+
     ngx_add_timer(&ngx_kyok_test_patience, NGX_KYOK_TEST_PATIENCE);
 
     ngx_kyok_keys_test_more();
+    ngx_kyok_keys_try_again();
 }
 
 
@@ -184,7 +201,7 @@ ngx_kyok_keys_test_more(void)
     key = ngx_kyok_keys.elts;
 
     for (i = 0; i < ngx_kyok_keys.nelts; i++) {
-        if (key[i].begun && key[i].state == NGX_KYOK_KEY_UNTRIED) {
+        if (key[i].running) {
             running[ngx_kyok_key_gate(&key[i])]++;
         }
     }
@@ -192,19 +209,22 @@ ngx_kyok_keys_test_more(void)
     for (i = 0; i < ngx_kyok_keys.nelts; i++) {
         gate = ngx_kyok_key_gate(&key[i]);
 
-        if (key[i].begun || running[gate] >= NGX_KYOK_TESTS_AT_ONCE) {
+        if (key[i].running
+            || key[i].state == NGX_KYOK_KEY_GOOD
+            || (ngx_msec_int_t) (key[i].again - ngx_current_msec) > 0
+            || running[gate] >= NGX_KYOK_TESTS_AT_ONCE)
+        {
             continue;
         }
 
         key[i].turn = (ngx_worker + i) % NGX_KYOK_TESTS_AT_ONCE;
 
-        /* refused for now: the next notice comes when an operation ends */
+        if (ngx_kyok_key_begin(&key[i]) == NGX_OK) {
+            running[gate]++;
 
-        if (ngx_kyok_key_begin(&key[i]) != NGX_OK) {
-            return;
+        } else {
+            key[i].again = ngx_current_msec + NGX_KYOK_TEST_AGAIN;
         }
-
-        running[gate]++;
     }
 }
 
@@ -224,10 +244,13 @@ ngx_kyok_key_begin(ngx_kyok_key_t *key)
     test = kyok_job_body(job);
     test->key = key;
 
-    key->begun = 1;
+    key->result = NGX_KYOK_KEY_UNTRIED;
+    key->running = 1;
 
-    if (kyok_job_start(job, ngx_kyok_test_lane, &err) != KYOK_OK) {
-        key->begun = 0;
+    /* not of kyok_max_inflight: a custodian that hangs is not to use it up */
+
+    if (kyok_job_start_aside(job, ngx_kyok_test_lane, &err) != KYOK_OK) {
+        key->running = 0;
         return NGX_ERROR;
     }
 
@@ -261,7 +284,7 @@ ngx_kyok_key_test(void *body, struct kyok_error *err)
 
     ngx_memory_barrier();
 
-    key->state = (status == KYOK_OK) ? NGX_KYOK_KEY_GOOD : NGX_KYOK_KEY_BAD;
+    key->result = (status == KYOK_OK) ? NGX_KYOK_KEY_GOOD : NGX_KYOK_KEY_BAD;
 
     one = 1;
 
@@ -370,42 +393,105 @@ ngx_kyok_key_fail(struct kyok_error *err, ngx_kyok_key_t *key)
 void
 ngx_kyok_keys_tested(ngx_log_t *log)
 {
-    char             text[1200];
-    ngx_uint_t       i, done;
+    ngx_uint_t       i, untried, ended;
     ngx_kyok_key_t  *key;
 
     key = ngx_kyok_keys.elts;
 
-    for (i = 0, done = 0; i < ngx_kyok_keys.nelts; i++) {
+    for (i = 0, untried = 0, ended = 0; i < ngx_kyok_keys.nelts; i++) {
 
-        if (key[i].state == NGX_KYOK_KEY_UNTRIED) {
-            continue;
+        if (key[i].running && key[i].result != NGX_KYOK_KEY_UNTRIED) {
+            key[i].running = 0;
+            ngx_kyok_key_tested(&key[i], log);
+            ended = 1;
         }
 
-        done++;
-
-        if (key[i].told) {
-            continue;
-        }
-
-        key[i].told = 1;
-
-        if (key[i].state == NGX_KYOK_KEY_BAD) {
-            ngx_log_error(NGX_LOG_EMERG, log, 0,
-                          "kyok: self-test of a key failed: %s",
-                          kyok_error_text(&key[i].error, text, sizeof(text)));
-        }
+        untried += (key[i].state == NGX_KYOK_KEY_UNTRIED);
     }
 
-    if (done == ngx_kyok_keys.nelts) {
-        if (ngx_kyok_test_patience.timer_set) {
-            ngx_del_timer(&ngx_kyok_test_patience);
+    if (untried == 0 && ngx_kyok_test_patience.timer_set) {
+        ngx_del_timer(&ngx_kyok_test_patience);
+    }
+
+    if (ended) {
+        ngx_kyok_keys_test_more();
+        ngx_kyok_keys_try_again();
+    }
+}
+
+
+static void
+ngx_kyok_key_tested(ngx_kyok_key_t *key, ngx_log_t *log)
+{
+    char        text[1200];
+    ngx_uint_t  pause;
+
+    if (key->result == NGX_KYOK_KEY_GOOD) {
+
+        if (key->state == NGX_KYOK_KEY_BAD) {
+            ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                          "kyok: self-test of key \"%V\" succeeds now",
+                          &key->uri);
         }
 
+        key->state = NGX_KYOK_KEY_GOOD;
         return;
     }
 
+    pause = NGX_KYOK_TEST_AGAIN << ngx_min(key->failures, 6);
+
+    key->again = ngx_current_msec + ngx_min(pause, NGX_KYOK_TEST_AGAIN_MOST);
+    key->failures++;
+
+    if (key->failures == NGX_KYOK_TEST_BAD) {
+        key->state = NGX_KYOK_KEY_BAD;
+
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
+                      "kyok: self-test of a key failed: %s",
+                      kyok_error_text(&key->error, text, sizeof(text)));
+    }
+}
+
+
+/* The timer is set for the first of those that wait. */
+
+static void
+ngx_kyok_keys_try_again(void)
+{
+    ngx_uint_t       i;
+    ngx_msec_int_t   left, least;
+    ngx_kyok_key_t  *key;
+
+    key = ngx_kyok_keys.elts;
+    least = -1;
+
+    for (i = 0; i < ngx_kyok_keys.nelts; i++) {
+        if (key[i].running || key[i].again == 0
+            || key[i].state == NGX_KYOK_KEY_GOOD)
+        {
+            continue;
+        }
+
+        left = (ngx_msec_int_t) (key[i].again - ngx_current_msec);
+
+        /* past: it waits for another test to end */
+
+        if (left > 0 && (least == -1 || left < least)) {
+            least = left;
+        }
+    }
+
+    if (least != -1) {
+        ngx_add_timer(&ngx_kyok_test_again, (ngx_msec_t) least);
+    }
+}
+
+
+static void
+ngx_kyok_test_again_handler(ngx_event_t *ev)
+{
     ngx_kyok_keys_test_more();
+    ngx_kyok_keys_try_again();
 }
 
 

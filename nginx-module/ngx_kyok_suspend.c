@@ -333,6 +333,7 @@ ngx_kyok_deadline_handler(ngx_event_t *ev)
 void
 ngx_kyok_host_unwind(ngx_kyok_host_t *host)
 {
+    BIO                   *none;
     ngx_log_t             *log;
     ngx_uint_t             level;
     ngx_connection_t      *c;
@@ -360,6 +361,16 @@ ngx_kyok_host_unwind(ngx_kyok_host_t *host)
     c->ssl = host->ssl;
 
     host->dying = 1;
+
+    /* closed before its pool: the descriptor may be another's by now */
+
+    if (c->fd == (ngx_socket_t) -1) {
+        none = BIO_new(BIO_s_null());
+
+        if (none) {
+            SSL_set_bio(host->ssl_conn, none, none);
+        }
+    }
 
     log = c->log;
     level = log->log_level;

@@ -47,6 +47,7 @@ struct kyok_job {
     struct kyok_job *previous, *next; /* in the lane's queue */
     struct kyok_job *next_done;
     bool in_done_list;
+    bool aside;              /* was not admitted, need not leave */
     pthread_cond_t finished; /* for KYOK_NOTIFY_THREAD, with the lane's lock */
     struct kyok_async_fd *async_fd;
     void *host_data;

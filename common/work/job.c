@@ -95,7 +95,7 @@ static enum kyok_status prepare(struct kyok_job *job, struct kyok_lane *lane,
     timeout_ms = atomic_load(&work->timeout_ms);
     job->lane = lane;
     job->deadline = timeout_ms != 0 ? kyok_deadline_in_ms(timeout_ms) : deadline;
-    return kyok_work_admit(work, job, err);
+    return job->aside ? KYOK_OK : kyok_work_admit(work, job, err);
 }
 
 enum kyok_status kyok_job_run(struct kyok_job *job, struct kyok_lane *lane, enum kyok_work_way way,
@@ -119,9 +119,16 @@ enum kyok_status kyok_job_start(struct kyok_job *job, struct kyok_lane *lane,
 
     if (status == KYOK_OK) {
         status = kyok_lane_put(lane, job, err);
-        if (status != KYOK_OK)
+        if (status != KYOK_OK && !job->aside)
             kyok_work_leave(lane->work);
     }
     kyok_job_unref(job);
     return status;
+}
+
+enum kyok_status kyok_job_start_aside(struct kyok_job *job, struct kyok_lane *lane,
+                                      struct kyok_error *err)
+{
+    job->aside = true;
+    return kyok_job_start(job, lane, err);
 }

@@ -80,7 +80,8 @@ static void finish(struct kyok_lane *lane, struct kyok_job *job, enum kyok_statu
     job->state = KYOK_JOB_DONE;
     switch (job->notify) {
     case KYOK_NOTIFY_NOBODY:
-        kyok_work_leave(lane->work);
+        if (!job->aside)
+            kyok_work_leave(lane->work);
         break;
     case KYOK_NOTIFY_THREAD:
         pthread_cond_signal(&job->finished);

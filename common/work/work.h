@@ -49,6 +49,11 @@ enum kyok_status kyok_job_run(struct kyok_job *job, struct kyok_lane *lane, enum
 enum kyok_status kyok_job_start(struct kyok_job *job, struct kyok_lane *lane,
                                 struct kyok_error *err);
 
+/* The same, outside the limit of jobs in flight and not counted there: what a process does for its
+ * own sake, and what may hang, must not take the place of what somebody waits for. */
+enum kyok_status kyok_job_start_aside(struct kyok_job *job, struct kyok_lane *lane,
+                                      struct kyok_error *err);
+
 /* --- for hosts with fibers (the nginx module) ---------------------------------------------- */
 
 enum kyok_wait_result { KYOK_WAIT_DONE, KYOK_WAIT_TIMEOUT, KYOK_WAIT_CANCELLED };

@@ -53,7 +53,19 @@ nginx_reload 60
 ok "failures are in the status" wait_for 60 metric_reaches "$plain" "$bad" 24
 told() { [ "$(grep -c '\[emerg\].*self-test of a key failed.*CKR_' "$NGX/error.log")" -ge "$1" ]; }
 ok "and in the log" wait_for 30 told 24
+is "handshakes fail with it" "$(load "$https" clients=2 count=2; echo "$load_failed")" 2
 faulty one clear
+ok "a self-test that failed is made again" wait_for 120 metric_reaches "$plain" "$good" 24
+like "and the log says so" "$(cat "$NGX/error.log")" '\[notice\].*self-test of key .* succeeds now'
+
+# --- a custodian that hangs takes nobody's place ------------------------------------------------------------
+nginx_workers=1
+faulty one hang C_Sign 4
+begin 'kyok_max_inflight 2;'
+ok "self-tests hang" wait_for 60 hanging 4
+load "$https" clients=1 count=8
+is "handshakes are not refused for that" "$load_failed $load_done $(metric "$plain" kyok_refused_total)" "0 8 0"
+faulty one release
 
 # --- the status page --------------------------------------------------------------------------------------
 nginx_workers=1

@@ -272,10 +272,11 @@ static void refuses_beyond_the_limit_in_flight(void **state)
     assert_int_equal(kyok_job_run(job, lane, KYOK_WORK_ANY, kyok_deadline_in_ms(1000), &err),
                      KYOK_BUSY);
     assert_int_equal(figures_now().refused, refused + 1);
+    assert_int_equal(kyok_job_start_aside(step_new(gate, KYOK_OK), lane, &err), KYOK_OK);
     assert_int_equal(figures_now().in_flight, 2);
     kyok_job_free(job);
     gate_open(gate);
-    gate_await(gate, &gate->destroyed, 2);
+    gate_await(gate, &gate->destroyed, 3);
     settle();
     free(gate);
 }
