@@ -301,11 +301,18 @@ check-built: tests
 check-long:
 	@KYOK_LONG=1 $(MAKE) --no-print-directory check
 
-# Unit tests under ASan, UBSan and TSan; integration tests whose programs can be preloaded with ASan.
+# nginx's tests alone; valgrind has one of its own, and the soak measures memory.
+.PHONY: check-nginx
+check-nginx: tests
+	@$(PROVE) $(filter-out %_valgrind.t %_soak.t,$(wildcard tests/integration/nginx_*.t))
+
+# Unit tests under ASan, UBSan and TSan; nginx with the module, provider and library under ASan.
 check-sanitize:
 	@tests/support/setup.sh build check
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-asan SANITIZE=address,undefined CFLAGS="-O1 -g" unit
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)-tsan SANITIZE=thread CFLAGS="-O1 -g" unit
+	@NGX_KYOK_CFLAGS=-fsanitize=address NGX_KYOK_LDFLAGS=-fsanitize=address \
+		$(MAKE) --no-print-directory BUILD=$(BUILD)-asan SANITIZE=address,undefined CFLAGS="-O1 -g" check-nginx
 
 # --- fuzzing, bench, lint ------------------------------------------------------------------------
 FUZZ_SECONDS ?= 60
@@ -361,7 +368,7 @@ help:
 	@echo 'make check            every test; as root it installs what they need'
 	@echo 'make unit             unit tests alone; prove -e tests/support/run_test.sh FILE... for others'
 	@echo 'make check-long       with long soaks'
-	@echo 'make check-sanitize   unit tests under ASan, UBSan, TSan'
+	@echo 'make check-sanitize   unit tests under ASan, UBSan, TSan; nginx under ASan'
 	@echo 'make fuzz             every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make bench            measures beside the peers, writes docs/benchmarks.md'
 	@echo 'make lint             clang-format, clang-tidy, cppcheck, shellcheck, manual pages'
