@@ -65,7 +65,7 @@ like 'it has OpenSSL 3.5 or later' "$versions" 'OpenSSL 3\.([5-9]|[1-9][0-9])'
 
 # One run builds and tests; its TAP is told file by file.
 tests='tls_keys hsm_restart group_failover fork_threads haproxy_async p11kit_server provider_keys
-    provider_certificates provider_move provider_operations nginx_keys'
+    provider_certificates provider_move provider_operations nginx_keys nginx_upstream nginx_early_data nginx_workers'
 libvirt='libvirt_baseline libvirt_hook disk'
 [ -z "${KYOK_LONG:-}" ] || libvirt=$(cd "$TESTS/integration" && basename -s .t libvirt_*.t disk*.t qemu_secret.t | tr '\n' ' ')
 tests+=" $libvirt"
