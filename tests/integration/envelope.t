@@ -154,6 +154,23 @@ for ms in 0 4294967296 86400001 -1 1s ''; do
     refused "--timeout '$ms'" 2 'timeout' "$KYOK" open alone.jwe --timeout "$ms" -o opened
 done
 ok 'both back' opens all.jwe
+for key in a b; do
+    "$KYOK" key state $key suspended >/dev/null
+    rm -f opened
+    refused "all-of with $key revoked" 1 'suspended' "$KYOK" open all.jwe -o opened
+    absent 'nothing is revealed' opened
+    is 'nor on a pipe' "$("$KYOK" open all.jwe 2>/dev/null | wc -c)" 0
+    ok "any-of with $key revoked" opens any.jwe
+    refused "nothing is sealed to it" 1 'no version of this key is active' "$KYOK" seal --to "all-of(a, b)" secret -o none.jwe
+    absent 'nothing is written' none.jwe
+    "$KYOK" key state $key active >/dev/null
+done
+rm -f opened
+ok 'both consent again' opens all.jwe
+softhsm alpha pkcs11-tool --module "$(softhsm_module)" --token-label alpha --login --pin "$PIN" --keygen --key-type AES:16 \
+    --label short --id 0c >/dev/null 2>&1
+refused 'an AES key of 128 bits' any '256 bits, this one has 128' "$KYOK" seal --to 'pkcs11:token=alpha;object=short' secret -o none.jwe
+absent 'nothing is written' none.jwe
 
 # --- calls and logins ------------------------------------------------------------------------------
 "$KYOK" seal --to a secret -o gcm.jwe

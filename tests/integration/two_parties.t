@@ -91,9 +91,20 @@ ok "the host opens again" opened "$host"
 mv "$host/tokens" "$SANDBOX/away" && mkdir "$host/tokens"
 refused "without its token the host opens nothing" any '' at "$host" open "$host/secret.jwe"
 rmdir "$host/tokens" && mv "$SANDBOX/away" "$host/tokens"
-printf '[kmip bank]\nserver = kmips://127.0.0.1:%s\nca = %s/ca.crt\ncertificate = %s/carol.crt\nkey = %s/carol.key\n' \
-    "$PORT" "$CERTS" "$CERTS" "$CERTS" >"$SANDBOX/bank.conf"
-refused "all that the bank has opens nothing" any '' env KYOK_CONF="$SANDBOX/bank.conf" "$KYOK" open "$host/secret.jwe"
+# The bank signs identities: it can be the host at its own server. It can also make a token like the host's.
+mkdir -m 700 "$SANDBOX/forged"
+for identity in carol alice; do
+    party_of_bank=$SANDBOX/forged/$identity
+    mkdir "$party_of_bank" && party "$party_of_bank" $identity
+    cp "$host/secret.jwe" "$party_of_bank/"
+    rm -r "$party_of_bank/tokens" && mkdir "$party_of_bank/tokens"
+    refused "all that the bank has opens nothing, as $identity" any '.' at "$party_of_bank" open "$party_of_bank/secret.jwe" -o "$SANDBOX/out"
+done
+SOFTHSM2_CONF=$party_of_bank/softhsm.conf softhsm2-util --init-token --free --label host --pin "$PIN" --so-pin "$SO_PIN" >/dev/null
+id=$(at "$host" key show own | sed -n 's/.*id=\([%0-9A-F]*\);.*/\1/p' | head -1 | tr -d %)
+ok "a token and key of the same names" at "$party_of_bank" key generate own --type aes-256 --id "$id"
+refused "open nothing either" 1 'not what this key|altered|decrypt' at "$party_of_bank" open "$party_of_bank/secret.jwe" -o "$SANDBOX/out"
+is "nothing was written" "$(ls "$SANDBOX/out" 2>/dev/null)" ''
 stop "$server_pid" KILL 2>/dev/null
 refused "with the bank's server away: not reachable" 3 'bank' at "$host" open "$host/secret.jwe"
 refused "nor for the stolen copy" 3 'bank' at "$SANDBOX/stolen" open "$SANDBOX/stolen/secret.jwe"
