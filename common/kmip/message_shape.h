@@ -211,7 +211,8 @@ extern const struct kyok_kmip_shape kyok_kmip_attribute_shape, kyok_kmip_attribu
 extern const struct kyok_kmip_special kyok_kmip_attribute_name_special,
     kyok_kmip_attribute_reference_special;
 extern const struct kyok_kmip_special kyok_kmip_object_special;
-extern const struct kyok_kmip_shape kyok_kmip_key_wrapping_specification_shape;
+extern const struct kyok_kmip_shape kyok_kmip_key_wrapping_specification_shape,
+    kyok_kmip_authentication_shape;
 
 extern const struct kyok_kmip_shape kyok_kmip_request_shape, kyok_kmip_response_shape;
 

@@ -638,10 +638,8 @@ static void doubtful_derivation(void **state)
     static const struct kyok_kmip_cryptographic_parameters parameters = {
         .hashing_algorithm = KYOK_KMIP_HASHING_ALGORITHM_SHA_256};
     struct kyok_bytes base = kyok_bytes_of_text("k");
-    struct kyok_kmip_derivation derivation = {.bases = &base,
-                                              .base_count = 1,
-                                              .method = KYOK_KMIP_DERIVATION_METHOD_HASH,
-                                              .parameters = {.parameters = &parameters}};
+    struct kyok_kmip_derivation derivation = {
+        .bases = &base, .base_count = 1, .method = KYOK_KMIP_DERIVATION_METHOD_HASH};
     struct kyok_kmip_creation creation = {.object_type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY,
                                           .algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES,
                                           .bits = 256,
@@ -649,6 +647,7 @@ static void doubtful_derivation(void **state)
                                           .name = "derived-once",
                                           .derivation = &derivation};
     (void)state;
+    derivation.parameters.parameters = &parameters;
     group_open(&group, "derivation", "alice", LONG_MS, &one, NULL);
     tell(&one, "reset-stats");
     tell(&one, "fault DeriveKey 1 close-after");
