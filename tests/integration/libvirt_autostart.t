@@ -32,6 +32,7 @@ ok "a VM that does not" libvirtd_vm other "$SANDBOX/other.img"
 stored=6e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11
 echo "<secret ephemeral='no' private='no'><uuid>$stored</uuid></secret>" >stored.xml
 virsh -q secret-define stored.xml >/dev/null; virsh -q secret-set-value $stored "$(echo -n kept | base64)" >/dev/null 2>&1
+sed "s/$stored/8e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11/" stored.xml >gone.xml; virsh -q secret-define gone.xml >/dev/null
 
 # reboot: no VM runs, and libvirtd has forgotten that it ever started one
 reboot() { local i; for i in 1 2 3; do virsh -q destroy "a$i"; done >/dev/null 2>&1; libvirtd_end_daemon; rm -f /run/libvirt/qemu/autostarted; }
@@ -64,7 +65,21 @@ at_most "at once (ms)" $(($(now_ms) - begun)) 8000
 is "all three VMs run" "$(running)" 3
 echo "<secret ephemeral='no' private='no'><uuid>7e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11</uuid></secret>" >late.xml
 ok "a secret is stored meanwhile" virsh -q secret-define late.xml
-ok "afterwards" "$hook" --preload-end
+# A stored secret that is removed meanwhile stays removed, and none is rewritten without need.
+gone=8e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11
+ok "a stored secret is removed meanwhile" virsh -q secret-undefine $gone
+inode=$(stat -c %i:%Y /run/kyok/stored/$stored.base64)
+if strace -o /dev/null true 2>/dev/null; then
+    new=7e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11
+    for nth in 1 2 3 4 5 6; do
+        (strace -f -qq -o /dev/null -e trace=write,fsync,renameat,unlinkat,umount2 -P /run/kyok/stored/.$new.xml.kyok -P /run/kyok/stored \
+            -P /etc/libvirt/secrets -e inject=write,fsync,renameat,unlinkat,umount2:signal=KILL:when=$nth "$hook" --preload-end) >/dev/null 2>&1
+    done
+fi
+ok "afterwards, though killed several times on the way" "$hook" --preload-end
+is "a stored secret is as it was" "$(base64 -d </etc/libvirt/secrets/$stored.base64)" kept
+is "and was not touched" "$(stat -c %i:%Y /etc/libvirt/secrets/$stored.base64)" "$inode"
+is "what was removed is gone from the disk" "$(ls /etc/libvirt/secrets | grep -c $gone)" 0
 is "no memory file system is left" "$(grep -c kyok/secrets /proc/self/mounts)" 0
 ok "the folder on disk is back" test -f /etc/libvirt/secrets/$stored.base64
 ok "with the secret that was stored meanwhile" test -f /etc/libvirt/secrets/7e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11.xml
