@@ -231,6 +231,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(lib_sources)
 faulty_objects = $(call objects,tests/support/faulty_control.c tests/support/faulty_profile.c)
 $(BUILD)/tests/support/faulty_module.so $(BUILD)/tests/support/faulty_tool $(BUILD)/tests/unit/faulty_test \
 	$(BUILD)/tests/unit/recovery_test: $(faulty_objects)
+$(BUILD)/tests/support/faulty_module.so: $(call objects,tests/support/faulty_montgomery.c)
 
 # The hook's own pieces, without its main().
 $(BUILD)/tests/unit/hook_%: $(BUILD)/obj/tests/unit/hook_%.o $(call objects,$(lib_sources)) \

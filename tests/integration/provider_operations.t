@@ -99,6 +99,25 @@ for bits in 256 384 521; do
 done
 refused 'a peer on another curve is refused' any 'error' openssl pkeyutl -derive -inkey ec256.ref -peerkey peer.pub -out one
 
+# X25519 and X448: SoftHSM has them by the names of Edwards keys only; the faulty HSM gives them their own.
+faulty hsm lie montgomery
+for curve in X25519 X448; do
+    ok "$curve is generated in the token" openssl genpkey -propquery provider=kyok -algorithm $curve \
+        -pkeyopt "kyok_uri:pkcs11:token=test;object=$curve" -out $curve.ref
+    like "$curve: a reference" "$(head -1 $curve.ref)" 'PKCS#11 PROVIDER URI'
+    openssl pkey -in $curve.ref -pubout -out $curve.pub
+    plain genpkey -algorithm $curve -out peer.key
+    plain pkey -in peer.key -pubout -out peer.pub
+    faulty hsm reset
+    ok "$curve: ECDH" openssl pkeyutl -derive -inkey $curve.ref -peerkey peer.pub -out one
+    is "$curve: in the token" "$(faulty hsm count C_DeriveKey)" 1
+    plain pkeyutl -derive -inkey peer.key -peerkey $curve.pub -out two
+    ok "$curve: both sides agree" cmp one two
+done
+refused 'X25519 with a peer on X448 is refused' any 'error' openssl pkeyutl -derive -inkey X25519.ref -peerkey peer.pub -out one
+refused 'X25519 does not sign' any 'error|not supported' openssl pkeyutl -sign -rawin -inkey X25519.ref -in "$0" -out one
+faulty hsm lie
+
 # --- two calls per signature
 calls() { faulty hsm count | awk '{ sum += $2 } END { print sum + 0 }'; }
 for label in rsa ec256 ed; do

@@ -56,6 +56,7 @@ enum faulty_lie {
     FAULTY_LIE_OWN_IV =
         512, /* no lie but a habit of some HSMs: AES-GCM makes its own IV, see below */
     FAULTY_LIE_ATTRIBUTE_STOPS = 1024, /* C_GetAttributeValue ends at the first one it lacks */
+    FAULTY_LIE_MONTGOMERY = 2048,      /* no lie but a gift: X25519 and X448 keys */
 };
 
 #define FAULTY_MAGIC 0x6661756cu

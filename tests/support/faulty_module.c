@@ -10,6 +10,7 @@
  * numbers.
  */
 #include "tests/support/faulty_control.h"
+#include "tests/support/faulty_montgomery.h"
 #include "tests/support/faulty_profile.h"
 
 #include <dlfcn.h>
@@ -485,6 +486,13 @@ static CK_RV faulty_C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE *types
     return leave(&call);
 }
 
+/* What SoftHSM calls a mechanism. */
+static CK_MECHANISM_TYPE known_as(CK_MECHANISM_TYPE type)
+{
+    return lies(FAULTY_LIE_MONTGOMERY) && faulty_is_montgomery(type) ? faulty_edwards_generation()
+                                                                     : type;
+}
+
 static CK_RV faulty_C_GetMechanismInfo(CK_SLOT_ID slot, CK_MECHANISM_TYPE type,
                                        CK_MECHANISM_INFO *info)
 {
@@ -497,7 +505,7 @@ static CK_RV faulty_C_GetMechanismInfo(CK_SLOT_ID slot, CK_MECHANISM_TYPE type,
     if (!faulty_profile_has_mechanism(profile(), type, 0))
         call.rv = CKR_MECHANISM_INVALID;
     else
-        call.rv = module.real->C_GetMechanismInfo(slot, type, info);
+        call.rv = module.real->C_GetMechanismInfo(slot, known_as(type), info);
     for (size_t i = 0; call.rv == CKR_OK && i < sizeof(uses) / sizeof(uses[0]); i++) {
         if (!faulty_profile_has_mechanism(profile(), type, uses[i]))
             info->flags &= ~uses[i];
@@ -674,6 +682,8 @@ static CK_RV get_known(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_AT
     CK_RV rv = CKR_OK;
     if (known_count > 0)
         rv = module.real->C_GetAttributeValue(session, object, known, known_count);
+    if (lies(FAULTY_LIE_MONTGOMERY))
+        faulty_montgomery_from_edwards(module.real, session, object, known, known_count);
     for (CK_ULONG i = 0; i < known_count; i++) {
         template[index[i]] = known[i];
         falsify(&template[index[i]], room[index[i]]);
@@ -753,6 +763,26 @@ static CK_RV faulty_C_GenerateKey(CK_SESSION_HANDLE session, CK_MECHANISM *mecha
     return leave(&call);
 }
 
+static CK_RV generate_pair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
+                           CK_ATTRIBUTE *public_template, CK_ULONG public_count,
+                           CK_ATTRIBUTE *private_template, CK_ULONG private_count,
+                           CK_OBJECT_HANDLE *public_key, CK_OBJECT_HANDLE *private_key)
+{
+    CK_MECHANISM known = {known_as(mechanism->mechanism), mechanism->pParameter,
+                          mechanism->ulParameterLen};
+    CK_ATTRIBUTE public_copy[TEMPLATE_MAX], private_copy[TEMPLATE_MAX];
+    if (public_count > TEMPLATE_MAX || private_count > TEMPLATE_MAX)
+        return CKR_ARGUMENTS_BAD;
+    memcpy(public_copy, public_template, public_count * sizeof(*public_copy));
+    memcpy(private_copy, private_template, private_count * sizeof(*private_copy));
+    if (known.mechanism != mechanism->mechanism) {
+        faulty_montgomery_to_edwards(public_copy, public_count);
+        faulty_montgomery_to_edwards(private_copy, private_count);
+    }
+    return module.real->C_GenerateKeyPair(session, &known, public_copy, public_count, private_copy,
+                                          private_count, public_key, private_key);
+}
+
 static CK_RV faulty_C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
                                       CK_ATTRIBUTE *public_template, CK_ULONG public_count,
                                       CK_ATTRIBUTE *private_template, CK_ULONG private_count,
@@ -765,9 +795,8 @@ static CK_RV faulty_C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM *m
     if (call.rv == CKR_OK)
         call.rv = check_generation(private_template, private_count);
     if (call.rv == CKR_OK)
-        call.rv = module.real->C_GenerateKeyPair(session, mechanism, public_template, public_count,
-                                                 private_template, private_count, public_key,
-                                                 private_key);
+        call.rv = generate_pair(session, mechanism, public_template, public_count, private_template,
+                                private_count, public_key, private_key);
     if (call.rv == CKR_OK) {
         *public_key = outer(*public_key);
         *private_key = outer(*private_key);

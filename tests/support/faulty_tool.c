@@ -373,6 +373,7 @@ static const struct {
     {"decrypted-length", FAULTY_LIE_DECRYPTED_LENGTH},
     {"own-iv", FAULTY_LIE_OWN_IV},
     {"attribute-stops", FAULTY_LIE_ATTRIBUTE_STOPS},
+    {"montgomery", FAULTY_LIE_MONTGOMERY},
 };
 
 static int lie(struct arguments *a)
@@ -502,7 +503,7 @@ static const struct {
     {"pin-limit", pin_limit, 1, 1, "WRONG-PINS until the PIN is locked; 0: never"},
     {"profile", set_profile, 1, 1, "NAME"},
     {"profiles", list_profiles, 0, 0, ""},
-    {"lie", lie, 0, 11, "[LIE...]   none: the truth"},
+    {"lie", lie, 0, 12, "[LIE...]   none: the truth"},
     {"clear", clear, 0, 0, "no faults any more; counters stay"},
 };
 
