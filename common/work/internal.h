@@ -17,13 +17,15 @@
 #define KYOK_WORK_IDLE_MS 30000  /* a thread without work ends after this */
 #define KYOK_WORK_START_MS 60000 /* a job that nobody waits for counts as hung after this */
 
-/* NEW -> QUEUED -> RUNNING -> DONE; a waiter that leaves turns QUEUED or RUNNING into ABANDONED. */
+/* NEW -> QUEUED -> RUNNING -> DONE; a waiter that leaves turns QUEUED or RUNNING into ABANDONED;
+ * UNSERVED: no thread could be started for it, so it was never in the queue. */
 enum kyok_job_state {
     KYOK_JOB_NEW,
     KYOK_JOB_QUEUED,
     KYOK_JOB_RUNNING,
     KYOK_JOB_DONE,
-    KYOK_JOB_ABANDONED
+    KYOK_JOB_ABANDONED,
+    KYOK_JOB_UNSERVED
 };
 
 /* Who is told when the job is done. */
@@ -78,7 +80,7 @@ struct kyok_lane {
 struct kyok_work {
     uint64_t generation;
     atomic_uint threads, max_inflight, timeout_ms;
-    atomic_bool isolate;
+    atomic_bool isolate, without_threads; /* has been told */
     _Atomic(const struct kyok_wait_hook *) hook;
     _Atomic uint64_t in_flight, suspended, timeouts, cancellations, refused;
     _Atomic(struct kyok_lane *) lanes;

@@ -64,8 +64,8 @@ static enum kyok_status run_directly(struct kyok_job *job, struct kyok_error *er
     return job->status;
 }
 
-static enum kyok_status run_admitted(struct kyok_work *work, struct kyok_job *job,
-                                     enum kyok_work_way way, struct kyok_error *err)
+static enum kyok_status wait_or_run(struct kyok_work *work, struct kyok_job *job,
+                                    enum kyok_work_way way, struct kyok_error *err)
 {
     const struct kyok_wait_hook *hook = atomic_load(&work->hook);
     ASYNC_JOB *async = ASYNC_get_current_job();
@@ -77,6 +77,22 @@ static enum kyok_status run_admitted(struct kyok_work *work, struct kyok_job *jo
         return kyok_wait_in_fiber(hook, job, err);
     if (way == KYOK_WORK_ISOLATE)
         return kyok_wait_blocking(job, err);
+    return run_directly(job, err);
+}
+
+/* Where no thread can be had a caller that does not insist on one is served all the same:
+ * haproxy forbids new processes, and so threads, to the user that it becomes. */
+static enum kyok_status run_admitted(struct kyok_work *work, struct kyok_job *job,
+                                     enum kyok_work_way way, struct kyok_error *err)
+{
+    enum kyok_status status = wait_or_run(work, job, way, err);
+
+    if (job->state != KYOK_JOB_UNSERVED || way == KYOK_WORK_ISOLATE)
+        return status;
+    if (!atomic_exchange(&work->without_threads, true))
+        kyok_log(KYOK_LOG_WARNING, "%s: %s (%s); key operations block their callers",
+                 job->lane->name, err->what, err->reason);
+    *err = (struct kyok_error){0};
     return run_directly(job, err);
 }
 

@@ -238,7 +238,7 @@ enum kyok_status kyok_lane_put(struct kyok_lane *lane, struct kyok_job *job, str
     rc = staff(lane);
     if (rc != 0) {
         unlink_job(lane, job);
-        job->state = KYOK_JOB_ABANDONED;
+        job->state = KYOK_JOB_UNSERVED;
     } else {
         pthread_cond_signal(&lane->more);
     }
@@ -247,7 +247,9 @@ enum kyok_status kyok_lane_put(struct kyok_lane *lane, struct kyok_job *job, str
         return KYOK_OK;
     kyok_job_unref(job);
     errno = rc;
-    return kyok_fail_errno(err, lane->name, "cannot start an executor thread");
+    kyok_fail_errno(err, lane->name, "cannot start an executor thread");
+    return kyok_remedy(err, "let the process have threads (RLIMIT_NPROC, memory; haproxy: "
+                            "insecure-fork-wanted in global)");
 }
 
 bool kyok_lane_finished(struct kyok_lane *lane, struct kyok_job *job)

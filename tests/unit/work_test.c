@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -889,6 +890,56 @@ const char *__tsan_default_options(void)
     return "die_after_fork=0";
 }
 
+/* --- no threads ------------------------------------------------------------------------------
+ */
+
+/* Root may have them whatever the limit says. */
+static bool forbid_threads(void)
+{
+    const uid_t nobody = 65534;
+
+    return (geteuid() != 0 || setresuid(nobody, nobody, nobody) == 0) &&
+           setrlimit(RLIMIT_NPROC, &(struct rlimit){0, 0}) == 0;
+}
+
+/* Gives the step that went wrong. */
+static int works_without_threads(void)
+{
+    struct async_call call = {.lane = kyok_lane_new("alone"), .timeout_ms = 20000};
+    ASYNC_WAIT_CTX *context = ASYNC_WAIT_CTX_new();
+    ASYNC_JOB *async = NULL;
+    struct kyok_job *isolated = step_new(NULL, KYOK_OK);
+    struct kyok_error err = {0};
+
+    call.job = step_new(NULL, KYOK_OK);
+    if (!forbid_threads())
+        return 1;
+    if (start_or_resume(&async, context, &call) != ASYNC_FINISH || call.status != KYOK_OK)
+        return 2;
+    if (!pthread_equal(((struct step *)kyok_job_body(call.job))->thread, pthread_self()))
+        return 3;
+    if (kyok_job_run(isolated, call.lane, KYOK_WORK_ISOLATE, kyok_deadline_in_ms(20000), &err) !=
+        KYOK_SYSTEM)
+        return 4;
+    if (strstr(err.remedy, "insecure-fork-wanted") == NULL)
+        return 5;
+    return figures_now().in_flight == 0 && figures_now().suspended == 0 ? 0 : 6;
+}
+
+/* As haproxy forbids them. Who may block is served all the same; who wants the deadline is told. */
+static void without_threads_callers_run_their_jobs_themselves(void **state)
+{
+    int status;
+    pid_t child = fork();
+
+    (void)state;
+    if (child == 0)
+        _exit(works_without_threads());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, restore)
@@ -904,6 +955,7 @@ int main(void)
         TEST(forked_child_starts_with_nothing),
         TEST(the_end_waits_for_calls_and_begins_none),
         TEST(async_job_pauses_until_done),
+        TEST(without_threads_callers_run_their_jobs_themselves),
         TEST(async_descriptor_tells_of_the_deadline),
         TEST(async_job_waits_where_pauses_are_forbidden),
         TEST(freed_connection_releases_its_operation),
