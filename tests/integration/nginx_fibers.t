@@ -154,7 +154,7 @@ nginx_stop TERM
 nginx_run
 wait_for 10 nginx_has_workers
 MASTER=$(cat "$NGX/nginx.pid")
-started+=("$MASTER")
+lib_started+=("$MASTER")
 "$SUPPORT/tls_load_tool" "$https" clients=16 seconds=5 >"$SANDBOX/load" &
 busy=$!
 sleep 0.5
@@ -165,7 +165,7 @@ ok "the first one quits" wait_for 20 nginx_gone
 wait $busy
 like "no handshake fails meanwhile" "$(cat "$SANDBOX/load")" 'done=[1-9][0-9]* failed=0 '
 MASTER=$(cat "$NGX/nginx.pid")
-started+=("$MASTER")
+lib_started+=("$MASTER")
 no_trouble "binary upgrade"
 
 begin 1500
@@ -231,6 +231,8 @@ wrong "kyok twice" 'kyok on; kyok off;' '"kyok" directive is duplicate in .*ngin
 wrong "kyok_timeout takes a time" 'kyok_timeout soon;' 'directive invalid value in .*nginx.conf:[0-9]+'
 wrong "kyok_threads has bounds" 'kyok_threads 0;' 'value must be .* in .*nginx.conf:[0-9]+'
 wrong "kyok_max_inflight takes a number" 'kyok_max_inflight -1;' 'invalid number in .*nginx.conf:[0-9]+'
+wrong "and none that is cut" 'kyok_max_inflight 4294967297;' 'value must be .* in .*nginx.conf:[0-9]+'
+wrong "kyok_timeout has a bound" 'kyok_timeout 50d;' 'directive value must be .* in .*nginx.conf:[0-9]+'
 nginx_conf "" "kyok on; server { listen 127.0.0.1:$plain; }"
 refused "kyok belongs to the main level" any '"kyok" directive is not allowed here in .*nginx.conf:[0-9]+' nginx_run -t
 
