@@ -10,7 +10,7 @@ is "directives" "$(sed -n 's/^\.It Ic \(kyok[a-z_]*\) .*;$/\1/p' "$page" | sort)
     "$(grep -h -A1 'ngx_string("kyok' "$folder"/*.c | grep -B1 '_CONF|' | sed -n 's/.*ngx_string("\(.*\)"),$/\1/p' | sort)"
 is "metrics" "$(grep -o 'kyok_[a-z_]*' <(sed -n '/^\.Sh FIGURES/,/^\.Sh KEYS/p' "$page") |
     grep -vE '^kyok_(status|max_inflight|config)$' | sort -u)" \
-    "$(cat "$folder"/ngx_http_kyok_status_module.c | grep -oE 'ngx_string\("kyok_[a-z_]+"\)|# HELP kyok_[a-z_]+' |
+    "$(cat "$folder"/ngx_http_kyok_*.c | grep -oE 'ngx_string\("kyok_[a-z_]+"\)|# HELP kyok_[a-z_]+' |
         grep -oE 'kyok_[a-z_]+' | grep -vE '^kyok_(status|key_time)$' | sort -u)"
 is "the default of kyok_threads" "$(sed -n '/^\.It Ic kyok_threads/,/^\.It/s/^Default: \([0-9]*\)\.$/\1/p' "$page")" \
     "$(sed -n 's/^#define KYOK_WORK_THREADS //p' "$SOURCE/common/work/work.h")"
