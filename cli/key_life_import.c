@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define FILE_MAX 65536
+#define MATERIAL_MAX 16384
 
 /* --- the two files --------------------------------------------------------------------------- */
 
@@ -102,12 +103,17 @@ static void print_check_value(const uint8_t value[3])
     fprintf(stderr, "check value %02X%02X%02X\n", value[0], value[1], value[2]);
 }
 
-static json_t *sealed_json(struct kyok_bytes key_wrapped, struct kyok_bytes material,
-                           enum kyok_hash hash, const uint8_t value[3])
+static json_t *sealed_json(const struct kyok_sealed_key *sealed)
 {
-    return json_pack("{s:i, s:s, s:o, s:o, s:o}", "kyok-sealed-key", 1, "oaep",
-                     kyok_hash_name(hash), "key", hex_json(key_wrapped), "material",
-                     hex_json(material), "check-value", hex_json(kyok_bytes(value, 3)));
+    json_t *json = json_pack("{s:i, s:s, s:s, s:o, s:o, s:o}", "kyok-sealed-key", 1, "type",
+                             kyok_key_type_name(sealed->type), "oaep", kyok_hash_name(sealed->hash),
+                             "key", hex_json(kyok_buffer_bytes(&sealed->key_wrapped)), "material",
+                             hex_json(kyok_buffer_bytes(&sealed->material)), "check-value",
+                             hex_json(kyok_bytes(sealed->check_value, 3)));
+
+    if (json != NULL && sealed->public_key.size > 0)
+        json_object_set_new(json, "public-key", hex_json(kyok_buffer_bytes(&sealed->public_key)));
+    return json;
 }
 
 static enum kyok_status run_seal(struct cli *cli)
@@ -115,22 +121,17 @@ static enum kyok_status run_seal(struct cli *cli)
     KYOK_CLEANUP(json_free) json_t *transport = NULL;
     KYOK_CLEANUP(cli_input_close) struct cli_input material = {.fd = -1};
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer public_key = {0};
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer key_wrapped = {0};
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer wrapped = {0};
-    enum kyok_hash hash;
-    uint8_t value[3];
+    KYOK_CLEANUP(kyok_sealed_key_free) struct kyok_sealed_key sealed = {0};
 
     kyok_secret_harden_process();
     KYOK_TRY(read_json(cli, cli_option(cli, "--transport"), "kyok-transport", &transport));
-    KYOK_TRY(transport_hash(cli, transport, &hash));
+    KYOK_TRY(transport_hash(cli, transport, &sealed.hash));
     KYOK_TRY(hex_member(cli, transport, "public-key", cli_option(cli, "--transport"), &public_key));
-    KYOK_TRY(cli_input_open(cli, cli->operands[0], 64, &material));
-    KYOK_TRY(kyok_key_import_seal(kyok_buffer_bytes(&public_key), hash, cli_input_head(&material),
-                                  &key_wrapped, &wrapped, value, &cli->error));
-    print_check_value(value);
-    return write_json(
-        cli, cli_option(cli, "--output"),
-        sealed_json(kyok_buffer_bytes(&key_wrapped), kyok_buffer_bytes(&wrapped), hash, value));
+    KYOK_TRY(cli_input_open(cli, cli->operands[0], MATERIAL_MAX, &material));
+    KYOK_TRY(kyok_key_import_seal(kyok_buffer_bytes(&public_key), cli_input_head(&material),
+                                  &sealed, &cli->error));
+    print_check_value(sealed.check_value);
+    return write_json(cli, cli_option(cli, "--output"), sealed_json(&sealed));
 }
 
 /* --- import, on the token's machine ---------------------------------------------------------- */
@@ -155,30 +156,54 @@ static enum kyok_status begin(struct cli *cli, struct kyok_context *context,
                                 "public-key", hex_json(kyok_buffer_bytes(&public_key))));
 }
 
+/* Absent in files of the first version, which held AES keys alone. */
+static enum kyok_status read_type(struct cli *cli, const json_t *json, const char *path,
+                                  struct kyok_sealed_key *sealed)
+{
+    static const enum kyok_key_type types[] = {KYOK_KEY_AES, KYOK_KEY_RSA, KYOK_KEY_EC};
+    const char *name = json_string_value(json_object_get(json, "type"));
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if (strcmp(name != NULL ? name : kyok_key_type_name(KYOK_KEY_AES),
+                   kyok_key_type_name(types[i])) == 0)
+            sealed->type = types[i];
+    if (sealed->type == KYOK_KEY_UNKNOWN)
+        return kyok_fail(&cli->error, KYOK_INVALID, path, "no usable \"type\" in this file");
+    return sealed->type == KYOK_KEY_AES
+               ? KYOK_OK
+               : hex_member(cli, json, "public-key", path, &sealed->public_key);
+}
+
+static enum kyok_status read_sealed(struct cli *cli, const char *path,
+                                    struct kyok_sealed_key *sealed)
+{
+    KYOK_CLEANUP(json_free) json_t *json = NULL;
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer told = {0};
+    const char *name;
+
+    KYOK_TRY(read_json(cli, path, "kyok-sealed-key", &json));
+    name = json_string_value(json_object_get(json, "oaep"));
+    sealed->hash = name != NULL ? kyok_hash_by_name(name) : KYOK_HASH_NONE;
+    KYOK_TRY(read_type(cli, json, path, sealed));
+    KYOK_TRY(hex_member(cli, json, "check-value", path, &told));
+    if (told.size != sizeof(sealed->check_value))
+        return kyok_fail(&cli->error, KYOK_INVALID, path, "a check value has 3 bytes");
+    memcpy(sealed->check_value, told.data, told.size);
+    KYOK_TRY(hex_member(cli, json, "key", path, &sealed->key_wrapped));
+    return hex_member(cli, json, "material", path, &sealed->material);
+}
+
 static enum kyok_status finish(struct cli *cli, struct kyok_context *context,
                                const struct kyok_reference *reference, const char *path)
 {
-    KYOK_CLEANUP(json_free) json_t *sealed = NULL;
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer key_wrapped = {0};
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer material = {0};
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer told = {0};
-    const char *name;
-    uint8_t value[3];
+    KYOK_CLEANUP(kyok_sealed_key_free) struct kyok_sealed_key sealed = {0};
 
-    KYOK_TRY(read_json(cli, path, "kyok-sealed-key", &sealed));
-    name = json_string_value(json_object_get(sealed, "oaep"));
-    KYOK_TRY(hex_member(cli, sealed, "check-value", path, &told));
-    if (told.size != sizeof(value))
-        return kyok_fail(&cli->error, KYOK_INVALID, path, "a check value has 3 bytes");
-    memcpy(value, told.data, sizeof(value));
-    KYOK_TRY(hex_member(cli, sealed, "key", path, &key_wrapped));
-    KYOK_TRY(hex_member(cli, sealed, "material", path, &material));
-    KYOK_TRY(kyok_key_import(
-        context, reference, name != NULL ? kyok_hash_by_name(name) : KYOK_HASH_NONE,
-        kyok_buffer_bytes(&key_wrapped), kyok_buffer_bytes(&material), value, &cli->error));
+    KYOK_TRY(read_sealed(cli, path, &sealed));
+    KYOK_TRY(kyok_key_import(context, reference, &sealed, &cli->error));
     if (cli->json)
-        return cli_json(cli, json_pack("{s:o}", "check-value", hex_json(kyok_bytes(value, 3))));
-    print_check_value(value);
+        return cli_json(
+            cli, json_pack("{s:o}", "check-value", hex_json(kyok_bytes(sealed.check_value, 3))));
+    print_check_value(sealed.check_value);
     return KYOK_OK;
 }
 
@@ -225,7 +250,7 @@ const struct cli_verb cli_key_life_import_verbs[] = {
      .operands = "REF [FILE]",
      .least = 1,
      .most = 2,
-     .summary = "bring an AES key of one's own into a token",
+     .summary = "bring a key of one's own into a token",
      .description =
          "First \"key import REF --begin -o TRANSPORT\": the token makes a key pair and this "
          "writes "
@@ -233,7 +258,9 @@ const struct cli_verb cli_key_life_import_verbs[] = {
          "key. Then \"key import REF FILE\" unwraps it inside the token (RSA-OAEP with the best "
          "hash "
          "that the token takes, AES-KWP), as a key that cannot leave, and destroys the pair. Each "
-         "side prints the check value, to compare with paper. An imported key existed outside: it "
+         "side prints the check value, to compare with paper: the first three bytes of a zero "
+         "block encrypted with an AES key, or of SHA-256 of a pair's public half "
+         "(SubjectPublicKeyInfo). An imported key existed outside: it "
          "meets require = non-extractable, never never-extractable.",
      CLI_OPTIONS(import_options),
      .run = run_import},
@@ -241,8 +268,9 @@ const struct cli_verb cli_key_life_import_verbs[] = {
      .operands = "REF",
      .least = 1,
      .most = 1,
-     .summary = "put the same AES key into another token of its group",
-     .description = "Wraps the key inside one token of its group for a key of the moment of TOKEN, "
+     .summary = "put the same key into another token of its group",
+     .description = "Wraps an AES, RSA or EC key inside one token of its group for a key of the "
+                    "moment of TOKEN, "
                     "and unwraps "
                     "it there, as a key that cannot leave. The tokens' keys are compared "
                     "afterwards. A key that "
@@ -257,7 +285,8 @@ const struct cli_verb cli_key_life_import_verbs[] = {
      .most = 1,
      .summary = "wrap key material for \"key import\" on another machine",
      .description =
-         "Wraps the AES key in IN (16, 24 or 32 raw bytes) for the token that wrote TRANSPORT. "
+         "Wraps the key in IN for the token that wrote TRANSPORT: an AES key (16, 24 or 32 raw "
+         "bytes) or an unencrypted RSA or EC private key (PEM or DER). "
          "Needs no token and no configuration. Prints the check value on standard error.",
      CLI_OPTIONS(seal_options),
      .run = run_seal},

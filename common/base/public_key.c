@@ -189,6 +189,52 @@ enum kyok_key_type kyok_spki_type(struct kyok_bytes spki, unsigned *bits)
     return type;
 }
 
+static bool append_integer(const ASN1_INTEGER *integer, struct kyok_buffer *to)
+{
+    return kyok_buffer_append(to, ASN1_STRING_get0_data(integer),
+                              (size_t)ASN1_STRING_length(integer));
+}
+
+static bool rsa_parts(const uint8_t *der, int size, struct kyok_buffer *modulus,
+                      struct kyok_buffer *exponent)
+{
+    RSA_PUBLIC_KEY *key =
+        (RSA_PUBLIC_KEY *)ASN1_item_d2i(NULL, &der, size, ASN1_ITEM_rptr(RSA_PUBLIC_KEY));
+    bool good = key != NULL && append_integer(key->modulus, modulus) &&
+                append_integer(key->exponent, exponent);
+
+    ASN1_item_free((ASN1_VALUE *)key, ASN1_ITEM_rptr(RSA_PUBLIC_KEY));
+    return good;
+}
+
+static bool point_part(const uint8_t *point, int size, struct kyok_buffer *to)
+{
+    const uint8_t head[] = {4, 0x81, (uint8_t)size};
+
+    return size <= 255 &&
+           (size < 0x80 ? kyok_buffer_append(to, head, 1) && kyok_buffer_append(to, head + 2, 1)
+                        : kyok_buffer_append(to, head, 3)) &&
+           kyok_buffer_append(to, point, (size_t)size);
+}
+
+bool kyok_spki_parts(struct kyok_bytes spki, struct kyok_buffer *modulus_or_point,
+                     struct kyok_buffer *exponent)
+{
+    const uint8_t *at = spki.data, *key;
+    unsigned bits;
+    enum kyok_key_type type = kyok_spki_type(spki, &bits);
+    X509_PUBKEY *info =
+        type != KYOK_KEY_UNKNOWN ? d2i_X509_PUBKEY(NULL, &at, (long)spki.size) : NULL;
+    bool good = false;
+    int size;
+
+    if (info != NULL && X509_PUBKEY_get0_param(NULL, &key, &size, NULL, info))
+        good = type == KYOK_KEY_RSA ? rsa_parts(key, size, modulus_or_point, exponent)
+                                    : point_part(key, size, modulus_or_point);
+    X509_PUBKEY_free(info);
+    return good;
+}
+
 bool kyok_spki_from_certificate(struct kyok_bytes certificate, struct kyok_buffer *spki)
 {
     const uint8_t *at = certificate.data;

@@ -20,6 +20,10 @@ bool kyok_spki_from_ec(struct kyok_bytes parameters, struct kyok_bytes point,
 /* The kind and size of the key that a SubjectPublicKeyInfo holds; KYOK_KEY_UNKNOWN when kyok has no
  * use for it. rsa_encryption-pss keys count as KYOK_KEY_RSA. */
 enum kyok_key_type kyok_spki_type(struct kyok_bytes spki, unsigned *bits);
+/* What a token's public key object holds, appended: of an RSA key modulus and exponent, of the
+ * others point (an OCTET STRING, as CKA_EC_POINT has it). False for what is none. */
+bool kyok_spki_parts(struct kyok_bytes spki, struct kyok_buffer *modulus_or_point,
+                     struct kyok_buffer *exponent);
 /* The SubjectPublicKeyInfo of a certificate, appended. */
 bool kyok_spki_from_certificate(struct kyok_bytes certificate, struct kyok_buffer *spki);
 /* DER ECParameters of P-256, P-384, P-521, and of the Edwards and Montgomery curves (as OID). */

@@ -5,21 +5,23 @@
  * know: RSA-OAEP around an AES key of the moment, AES-KWP (RFC 5649) around the material.
  */
 #include "common/base/library_context.h"
+#include "common/base/public_key.h"
 #include "common/key/life.h"
 
 #include <openssl/core_names.h>
 #include <openssl/decoder.h>
+#include <openssl/encoder.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #define TRANSPORT_BITS 3072
 #define CARRIER_SIZE 32
-#define MATERIAL_MOST 32
 
 static void pkey_free(EVP_PKEY **pkey)
 {
@@ -127,27 +129,109 @@ static enum kyok_status host_check_value(struct kyok_bytes material, uint8_t val
     return KYOK_OK;
 }
 
-enum kyok_status kyok_key_import_seal(struct kyok_bytes public_key, enum kyok_hash hash,
-                                      struct kyok_bytes material, struct kyok_buffer *key_wrapped,
-                                      struct kyok_buffer *material_wrapped, uint8_t check_value[3],
-                                      struct kyok_error *err)
+void kyok_sealed_key_free(struct kyok_sealed_key *sealed)
+{
+    kyok_buffer_free(&sealed->key_wrapped);
+    kyok_buffer_free(&sealed->material);
+    kyok_buffer_free(&sealed->public_key);
+}
+
+/* An unencrypted PKCS#8 or traditional key; NULL: none. */
+static EVP_PKEY *read_private_key(struct kyok_bytes material)
+{
+    EVP_PKEY *pkey = NULL;
+    OSSL_DECODER_CTX *decoder = OSSL_DECODER_CTX_new_for_pkey(
+        &pkey, NULL, NULL, NULL, EVP_PKEY_KEYPAIR, kyok_library_context(), NULL);
+    const unsigned char *at = material.data;
+    size_t left = material.size;
+
+    if (decoder == NULL || OSSL_DECODER_from_data(decoder, &at, &left) != 1) {
+        EVP_PKEY_free(pkey);
+        pkey = NULL;
+    }
+    OSSL_DECODER_CTX_free(decoder);
+    ERR_clear_error();
+    return pkey;
+}
+
+static enum kyok_status encode(EVP_PKEY *pkey, int selection, const char *structure,
+                               struct kyok_secret **der, struct kyok_error *err)
+{
+    OSSL_ENCODER_CTX *encoder =
+        OSSL_ENCODER_CTX_new_for_pkey(pkey, selection, "DER", structure, NULL);
+    unsigned char *data = NULL;
+    size_t size = 0;
+
+    *der = NULL;
+    if (encoder != NULL && OSSL_ENCODER_to_data(encoder, &data, &size) == 1 &&
+        (*der = kyok_secret_new(size)) != NULL)
+        memcpy(kyok_secret_data(*der), data, size);
+    OPENSSL_clear_free(data, size);
+    OSSL_ENCODER_CTX_free(encoder);
+    return *der != NULL ? KYOK_OK : openssl_failed(err, structure);
+}
+
+static enum kyok_status pair_check_value(struct kyok_bytes spki, uint8_t value[3],
+                                         struct kyok_error *err)
+{
+    uint8_t digest[32];
+    size_t size = sizeof(digest);
+
+    if (EVP_Q_digest(kyok_library_context(), "SHA256", NULL, spki.data, spki.size, digest, &size) !=
+        1)
+        return openssl_failed(err, "SHA-256");
+    memcpy(value, digest, 3);
+    return KYOK_OK;
+}
+
+/* The PKCS#8 of a pair, and what is told of it. */
+static enum kyok_status read_pair(struct kyok_bytes material, struct kyok_sealed_key *sealed,
+                                  struct kyok_secret **pkcs8, struct kyok_error *err)
+{
+    KYOK_CLEANUP(pkey_free) EVP_PKEY *pkey = read_private_key(material);
+    KYOK_AUTO_SECRET struct kyok_secret *spki = NULL;
+    unsigned bits;
+
+    *pkcs8 = NULL;
+    if (pkey != NULL)
+        KYOK_TRY(encode(pkey, EVP_PKEY_PUBLIC_KEY, "SubjectPublicKeyInfo", &spki, err));
+    sealed->type = pkey != NULL ? kyok_spki_type(kyok_secret_bytes(spki), &bits) : KYOK_KEY_UNKNOWN;
+    if (sealed->type != KYOK_KEY_RSA && sealed->type != KYOK_KEY_EC)
+        return kyok_fail(err, KYOK_INVALID, NULL,
+                         "the material is an AES key of 16, 24 or 32 bytes, or an unencrypted RSA "
+                         "or EC (P-256, P-384, P-521) private key in PEM or DER");
+    if (!kyok_buffer_append(&sealed->public_key, kyok_secret_data(spki), kyok_secret_size(spki)))
+        return kyok_fail(err, KYOK_SYSTEM, NULL, "no memory");
+    KYOK_TRY(pair_check_value(kyok_secret_bytes(spki), sealed->check_value, err));
+    return encode(pkey, EVP_PKEY_KEYPAIR, "PrivateKeyInfo", pkcs8, err);
+}
+
+enum kyok_status kyok_key_import_seal(struct kyok_bytes transport, struct kyok_bytes material,
+                                      struct kyok_sealed_key *sealed, struct kyok_error *err)
 {
     KYOK_AUTO_SECRET struct kyok_secret *carrier = kyok_secret_new(CARRIER_SIZE);
-    uint8_t *room = kyok_buffer_reserve(material_wrapped, MATERIAL_MOST + 32);
+    KYOK_AUTO_SECRET struct kyok_secret *pkcs8 = NULL;
+    uint8_t *room;
     size_t size;
 
-    if (carrier == NULL || room == NULL ||
+    if (carrier == NULL ||
         RAND_priv_bytes_ex(kyok_library_context(), kyok_secret_data(carrier), CARRIER_SIZE, 0) != 1)
         return kyok_fail(err, KYOK_SYSTEM, NULL, "no memory or randomness");
-    if (material.size != 16 && material.size != 24 && material.size != 32)
-        return kyok_fail(err, KYOK_INVALID, NULL,
-                         "the material is an AES key of 16, 24 or 32 bytes, not %zu",
-                         material.size);
-    KYOK_TRY(host_check_value(material, check_value, err));
-    KYOK_TRY(seal_oaep(public_key, hash, kyok_secret_bytes(carrier), key_wrapped, err));
+    if (material.size == 16 || material.size == 24 || material.size == 32) {
+        sealed->type = KYOK_KEY_AES;
+        KYOK_TRY(host_check_value(material, sealed->check_value, err));
+    } else {
+        KYOK_TRY(read_pair(material, sealed, &pkcs8, err));
+        material = kyok_secret_bytes(pkcs8);
+    }
+    KYOK_TRY(
+        seal_oaep(transport, sealed->hash, kyok_secret_bytes(carrier), &sealed->key_wrapped, err));
+    room = kyok_buffer_reserve(&sealed->material, material.size + 32);
+    if (room == NULL)
+        return kyok_fail(err, KYOK_SYSTEM, NULL, "no memory");
     KYOK_TRY(
         encrypt_with("AES-256-WRAP-PAD", kyok_secret_bytes(carrier), material, room, &size, err));
-    material_wrapped->size += size;
+    sealed->material.size += size;
     return KYOK_OK;
 }
 
@@ -192,7 +276,8 @@ static enum kyok_status choose_hash(const struct kyok_life *life, struct kyok_ke
         enum kyok_status status = try_hash(life, transport, hashes[i], err);
 
         *hash = hashes[i];
-        if (status == KYOK_OK || status == KYOK_UNREACHABLE || status == KYOK_TIMEOUT)
+        if (status == KYOK_OK || status == KYOK_UNREACHABLE || status == KYOK_TIMEOUT ||
+            status == KYOK_REFUSED)
             return status;
     }
     *hash = KYOK_HASH_SHA1;
@@ -232,10 +317,11 @@ enum kyok_status kyok_key_import_begin(struct kyok_context *context,
 }
 
 /* The transport key is the last to go: without it, the key is there or nothing was begun. */
-static enum kyok_status was_imported(const struct kyok_life *life, const uint8_t check_value[3],
-                                     struct kyok_error *err)
+static enum kyok_status was_imported(const struct kyok_life *life,
+                                     const struct kyok_sealed_key *sealed, struct kyok_error *err)
 {
     KYOK_AUTO_KEY struct kyok_key *key = NULL;
+    const struct kyok_key_info *info;
     uint8_t present[3];
     struct kyok_error missing = *err;
 
@@ -243,11 +329,49 @@ static enum kyok_status was_imported(const struct kyok_life *life, const uint8_t
         *err = missing;
         return kyok_remedy(err, "begin with kyok key import --begin");
     }
-    KYOK_TRY(kyok_group_check_value(key->own, present, life->deadline, err));
-    if (memcmp(present, check_value, sizeof(present)) == 0)
+    info = kyok_key_info(key);
+    if (sealed->type != KYOK_KEY_AES)
+        KYOK_TRY(
+            pair_check_value(kyok_bytes(info->public_key, info->public_key_size), present, err));
+    else if (info->type == KYOK_KEY_AES)
+        KYOK_TRY(kyok_group_check_value(key->own, present, life->deadline, err));
+    if (info->type == sealed->type && memcmp(present, sealed->check_value, sizeof(present)) == 0)
         return KYOK_OK;
     return kyok_fail(err, KYOK_REFUSED, life->reference->text,
                      "there is another key of this name already");
+}
+
+/* A token believes a public half that is put beside a private one: a signature tells. */
+static enum kyok_status check_pair(const struct kyok_life *life,
+                                   const struct kyok_sealed_key *sealed, struct kyok_error *err)
+{
+    static const uint8_t digest[32] = "kyok: is this one pair of keys?";
+    bool rsa = sealed->type == KYOK_KEY_RSA;
+    struct kyok_sign_request request = {.scheme = rsa ? KYOK_SIGN_RSA_PKCS1 : KYOK_SIGN_ECDSA,
+                                        .hash = KYOK_HASH_SHA256,
+                                        .digest = kyok_bytes(digest, sizeof(digest))};
+    const unsigned char *at = sealed->public_key.data;
+    KYOK_CLEANUP(pkey_free)
+    EVP_PKEY *pkey =
+        d2i_PUBKEY_ex(NULL, &at, (long)sealed->public_key.size, kyok_library_context(), NULL);
+    KYOK_CLEANUP(pkey_context_free)
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(kyok_library_context(), pkey, NULL);
+    KYOK_AUTO_KEY struct kyok_key *key = NULL;
+    uint8_t signature[2048];
+    size_t size = sizeof(signature);
+    struct kyok_error ignored;
+
+    KYOK_TRY(kyok_key_open(life->context, life->reference, kyok_buffer_bytes(&sealed->public_key),
+                           &key, err));
+    KYOK_TRY(kyok_key_sign(key, &request, signature, &size, err));
+    if (context != NULL && EVP_PKEY_verify_init(context) == 1 &&
+        EVP_PKEY_CTX_set_signature_md(context, EVP_sha256()) == 1 &&
+        EVP_PKEY_verify(context, signature, size, digest, sizeof(digest)) == 1)
+        return KYOK_OK;
+    ERR_clear_error();
+    (void)kyok_group_destroy(key->own, life->deadline, &ignored);
+    return kyok_fail(err, KYOK_TAMPERED, life->reference->text,
+                     "the file's public half does not belong to its private half");
 }
 
 /* A token that does not tell the length of what it has unwrapped gets it in a record. */
@@ -268,88 +392,82 @@ static enum kyok_status record_length(const struct kyok_life *life, size_t wrapp
     return kyok_life_write(life, record, err);
 }
 
+static unsigned usage_of(enum kyok_key_type type)
+{
+    return type == KYOK_KEY_AES
+               ? KYOK_USAGE_ENCRYPT | KYOK_USAGE_DECRYPT | KYOK_USAGE_WRAP | KYOK_USAGE_UNWRAP
+           : type == KYOK_KEY_RSA ? KYOK_USAGE_SIGN | KYOK_USAGE_DECRYPT
+                                  : KYOK_USAGE_SIGN | KYOK_USAGE_DERIVE;
+}
+
+/* The reference's id; else a random one, and of a pair, whose two halves it joins, one made of its
+ * public half: a second run finds the first one's. */
+static enum kyok_status name_import(const struct kyok_life *life,
+                                    const struct kyok_sealed_key *sealed,
+                                    struct kyok_key_name *name, struct kyok_error *err)
+{
+    const struct kyok_reference *reference = life->reference;
+    uint8_t digest[32];
+    size_t size;
+
+    strcpy(name->label, reference->object);
+    name->id_size = reference->id_size < KYOK_RECORD_ID_MAX ? reference->id_size : 0;
+    if (name->id_size > 0) {
+        memcpy(name->id, reference->id, name->id_size);
+        return KYOK_OK;
+    }
+    if (sealed->type == KYOK_KEY_AES)
+        return kyok_life_new_id(name, err);
+    if (EVP_Q_digest(kyok_library_context(), "SHA256", NULL, sealed->public_key.data,
+                     sealed->public_key.size, digest, &size) != 1)
+        return openssl_failed(err, "SHA-256");
+    name->id_size = 16;
+    memcpy(name->id, digest, name->id_size);
+    return KYOK_OK;
+}
+
+static enum kyok_status import_with(const struct kyok_life *life, struct kyok_key *transport,
+                                    struct kyok_sealed_key *sealed, struct kyok_error *err)
+{
+    struct kyok_import_request request = {.hash = sealed->hash,
+                                          .key_wrapped = kyok_buffer_bytes(&sealed->key_wrapped),
+                                          .material = kyok_buffer_bytes(&sealed->material),
+                                          .type = sealed->type,
+                                          .public_key = kyok_buffer_bytes(&sealed->public_key),
+                                          .usage = usage_of(sealed->type)};
+    enum kyok_status status;
+
+    memcpy(request.check_value, sealed->check_value, 3);
+    KYOK_TRY(name_import(life, sealed, &request.name, err));
+    status = kyok_group_import(transport->own, &request, life->deadline, err);
+    kyok_life_event("create", life, &request.name, "import", status);
+    KYOK_TRY(status);
+    if (sealed->type == KYOK_KEY_AES)
+        KYOK_TRY(record_length(life, sealed->material.size, err));
+    else
+        KYOK_TRY(check_pair(life, sealed, err));
+    memcpy(sealed->check_value, request.check_value, 3);
+    return KYOK_OK;
+}
+
 enum kyok_status kyok_key_import(struct kyok_context *context,
-                                 const struct kyok_reference *reference, enum kyok_hash hash,
-                                 struct kyok_bytes key_wrapped, struct kyok_bytes material_wrapped,
-                                 uint8_t check_value[3], struct kyok_error *err)
+                                 const struct kyok_reference *reference,
+                                 struct kyok_sealed_key *sealed, struct kyok_error *err)
 {
     KYOK_AUTO_REFERENCE struct kyok_reference *transport_name = NULL;
     KYOK_AUTO_KEY struct kyok_key *transport = NULL;
-    struct kyok_import_request request = {.hash = hash,
-                                          .key_wrapped = key_wrapped,
-                                          .material = material_wrapped,
-                                          .usage = KYOK_USAGE_ENCRYPT | KYOK_USAGE_DECRYPT |
-                                                   KYOK_USAGE_WRAP | KYOK_USAGE_UNWRAP};
     struct kyok_life life;
     enum kyok_status status;
 
+    if (sealed->type != KYOK_KEY_AES)
+        KYOK_TRY(
+            pair_check_value(kyok_buffer_bytes(&sealed->public_key), sealed->check_value, err));
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
     KYOK_TRY(transport_reference(&life, &transport_name, err));
     status = kyok_key_open(context, transport_name, kyok_bytes(NULL, 0), &transport, err);
     if (status == KYOK_NOT_FOUND)
-        return was_imported(&life, check_value, err);
+        return was_imported(&life, sealed, err);
     KYOK_TRY(status);
-    memcpy(request.check_value, check_value, 3);
-    strcpy(request.name.label, reference->object);
-    request.name.id_size = reference->id_size < KYOK_RECORD_ID_MAX ? reference->id_size : 0;
-    if (request.name.id_size > 0)
-        memcpy(request.name.id, reference->id, request.name.id_size);
-    else
-        KYOK_TRY(kyok_life_new_id(&request.name, err));
-    status = kyok_group_import(transport->own, &request, life.deadline, err);
-    kyok_life_event("create", &life, &request.name, "import", status);
-    KYOK_TRY(status);
-    memcpy(check_value, request.check_value, 3);
-    KYOK_TRY(record_length(&life, material_wrapped.size, err));
+    KYOK_TRY(import_with(&life, transport, sealed, err));
     return kyok_group_destroy(transport->own, life.deadline, err);
-}
-
-/* --- from token to token --------------------------------------------------------------------- */
-
-static enum kyok_status replicate_with(const struct kyok_life *life, struct kyok_key *key,
-                                       const struct kyok_key_version *version, const char *token,
-                                       bool allow_sha1, struct kyok_error *err)
-{
-    static const enum kyok_hash hashes[] = {KYOK_HASH_SHA256, KYOK_HASH_SHA1};
-    enum kyok_status status = KYOK_UNSUPPORTED;
-
-    for (size_t i = 0; i < (allow_sha1 ? 2 : 1); i++) {
-        status = kyok_group_replicate(key->own, token, &version->name, version->usage, hashes[i],
-                                      life->deadline, err);
-        if (status == KYOK_OK || status == KYOK_REFUSED || status == KYOK_NOT_FOUND ||
-            status == KYOK_UNREACHABLE)
-            return status;
-    }
-    if (!allow_sha1)
-        kyok_remedy(err, "if the tokens take RSA-OAEP with SHA-1 only, add --allow-oaep-sha1");
-    return status;
-}
-
-enum kyok_status kyok_key_replicate(struct kyok_context *context,
-                                    const struct kyok_reference *reference, const char *token,
-                                    bool allow_sha1, struct kyok_error *err)
-{
-    KYOK_AUTO_RECORD record = kyok_life_record_new(err);
-    KYOK_AUTO_KEY struct kyok_key *key = NULL;
-    struct kyok_key_version *version;
-    struct kyok_life life;
-    enum kyok_status status;
-
-    if (record == NULL)
-        return err->status;
-    KYOK_TRY(kyok_life_begin(context, reference, &life, err));
-    KYOK_TRY(kyok_life_record(&life, record, err));
-    KYOK_TRY(kyok_life_version(&life, record, &version, err));
-    if (version->wrapped_size > 0)
-        return kyok_fail(err, KYOK_UNSUPPORTED, reference->text,
-                         "a descendant is in every token that has its parent: replicate that");
-    KYOK_TRY(kyok_life_open(&life, &version->name, &key, err));
-    status = replicate_with(&life, key, version, token, allow_sha1, err);
-    kyok_life_event("create", &life, &version->name, "replica", status);
-    KYOK_TRY(status);
-    if (version->bits == 0 && kyok_key_info(key)->type == KYOK_KEY_AES)
-        version->bits = kyok_key_info(key)->bits; /* the new member may not tell it */
-    if (record->serial > 0 || version->bits != 0) /* the new member gets the record too */
-        KYOK_TRY(kyok_life_write(&life, record, err));
-    return kyok_key_check(key, err);
 }

@@ -90,17 +90,24 @@ enum kyok_status kyok_key_import_begin(struct kyok_context *context,
                                        const struct kyok_reference *reference, bool allow_sha1,
                                        enum kyok_hash *hash, struct kyok_buffer *public_key,
                                        struct kyok_error *err);
-/* On another machine: wraps material (an AES key) for that transport key. key_wrapped,
- * material_wrapped: appended. */
-enum kyok_status kyok_key_import_seal(struct kyok_bytes public_key, enum kyok_hash hash,
-                                      struct kyok_bytes material, struct kyok_buffer *key_wrapped,
-                                      struct kyok_buffer *material_wrapped, uint8_t check_value[3],
-                                      struct kyok_error *err);
-/* Unwraps inside the token, destroys the transport key. check_value: in what the other machine
- * told, out what the token's key has. A second run of one that was killed completes it. */
+/* A key on its way into a token. */
+struct kyok_sealed_key {
+    enum kyok_hash hash;                      /* of RSA-OAEP */
+    struct kyok_buffer key_wrapped, material; /* RSA-OAEP around a key of the moment; AES-KWP */
+    enum kyok_key_type type;                  /* AES, RSA, EC */
+    struct kyok_buffer public_key;            /* a pair's SubjectPublicKeyInfo */
+    /* The first bytes of an encrypted zero block, or of SHA-256 of a pair's public_key. */
+    uint8_t check_value[3];
+};
+void kyok_sealed_key_free(struct kyok_sealed_key *sealed);
+/* On another machine: wraps material (an AES key of 16, 24 or 32 bytes, or an RSA or EC private key
+ * in PEM or DER) for the transport key. sealed->hash is set by the caller. */
+enum kyok_status kyok_key_import_seal(struct kyok_bytes transport, struct kyok_bytes material,
+                                      struct kyok_sealed_key *sealed, struct kyok_error *err);
+/* Unwraps inside the token, destroys the transport key. sealed->check_value: in what the other
+ * machine told, out what the token's key has. A second run of one that was killed completes it. */
 enum kyok_status kyok_key_import(struct kyok_context *context,
-                                 const struct kyok_reference *reference, enum kyok_hash hash,
-                                 struct kyok_bytes key_wrapped, struct kyok_bytes material_wrapped,
-                                 uint8_t check_value[3], struct kyok_error *err);
+                                 const struct kyok_reference *reference,
+                                 struct kyok_sealed_key *sealed, struct kyok_error *err);
 
 #endif

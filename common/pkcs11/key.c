@@ -156,14 +156,12 @@ static CK_RV describe_descendant(const struct kyok_call *call, struct opening *o
     return rv;
 }
 
-/* A token need not know the length of what it has unwrapped (SoftHSM): an import has recorded it.
- */
-static CK_RV recorded_length(const struct kyok_call *call, struct kyok_key_info *info,
-                             struct kyok_error *err)
+CK_RV kyok_recorded_length(const struct kyok_lease *lease, struct kyok_key_info *info)
 {
     KYOK_AUTO_FREE struct kyok_key_record *record = malloc(sizeof(*record));
     const struct kyok_key_version *version;
     char base[KYOK_RECORD_LABEL_MAX + 1];
+    struct kyok_error ignored;
     bool found;
     CK_RV rv;
 
@@ -172,7 +170,7 @@ static CK_RV recorded_length(const struct kyok_call *call, struct kyok_key_info 
     if (record == NULL)
         return CKR_HOST_MEMORY;
     kyok_key_record_base_name(info->label, base);
-    rv = kyok_record_on_token(call->lease, base, record, &found, err);
+    rv = kyok_record_on_token(lease, base, record, &found, &ignored);
     if (rv != CKR_OK || !found)
         return rv;
     version = kyok_key_record_version(record, info->label, info->id, info->id_size);
@@ -199,7 +197,7 @@ static CK_RV open_on(const struct kyok_call *call, void *arg, struct kyok_error 
     kyok_key_info_clear(opening->info);
     rv = describe(call, found[0], call->group->config->require, opening, err);
     if (rv == CKR_OK && opening->found)
-        rv = recorded_length(call, opening->info, err);
+        rv = kyok_recorded_length(call->lease, opening->info);
     /* What comes next need not seek and compare it again: the key becomes what was described. */
     if (rv == CKR_OK && opening->found)
         kyok_token_remember(call->lease, opening->key, found[0]);

@@ -26,6 +26,10 @@ void kyok_template_aes(struct kyok_template *template, bool token, bool extracta
 CK_RV kyok_record_on_token(const struct kyok_lease *lease, const char *name,
                            struct kyok_key_record *record, bool *found, struct kyok_error *err);
 
+/* A token need not know the length of what it has unwrapped (SoftHSM): an import has recorded it.
+ * Fills info->bits where that is so. */
+CK_RV kyok_recorded_length(const struct kyok_lease *lease, struct kyok_key_info *info);
+
 /* If reference names a descendant: unwraps it into a session object. *object 0 otherwise. */
 CK_RV kyok_descendant_unwrap(const struct kyok_lease *lease, const struct kyok_group *group,
                              const struct kyok_reference *reference, CK_OBJECT_HANDLE *object,
@@ -39,6 +43,16 @@ enum kyok_status kyok_group_every_member(struct kyok_group *group, struct kyok_g
                                          const struct kyok_reference *reference,
                                          const struct kyok_plan *plan,
                                          struct kyok_deadline deadline, struct kyok_error *err);
+
+/* RSA or EC, by its public half's SubjectPublicKeyInfo. */
+CK_KEY_TYPE kyok_import_key_type(enum kyok_key_type type);
+/* An AES key of the session that unwraps, from under transport. */
+CK_RV kyok_unwrap_carrier(const struct kyok_lease *lease, CK_OBJECT_HANDLE transport,
+                          enum kyok_hash hash, struct kyok_bytes wrapped,
+                          CK_OBJECT_HANDLE *carrier);
+/* What request describes, from under carrier; a pair's public half goes in first. */
+CK_RV kyok_unwrap_material(const struct kyok_lease *lease, CK_OBJECT_HANDLE carrier,
+                           const struct kyok_import_request *request, CK_OBJECT_HANDLE *object);
 
 /* RFC 3394 where the token has it, else RFC 5649. */
 CK_RV kyok_wrap_object(const struct kyok_lease *lease, CK_OBJECT_HANDLE by, CK_OBJECT_HANDLE object,

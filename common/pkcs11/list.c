@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/pkcs11/live.h"
+#include "common/pkcs11/life.h"
 
 #include <stdlib.h>
 
@@ -82,7 +82,7 @@ static CK_RV add(const struct kyok_call *call, CK_OBJECT_HANDLE object, struct l
     }
     if (facts.object_class == CKO_CERTIFICATE)
         info->type = kyok_spki_type(kyok_buffer_bytes(&spki), &info->bits);
-    return CKR_OK;
+    return facts.object_class == CKO_SECRET_KEY ? kyok_recorded_length(call->lease, info) : CKR_OK;
 }
 
 /* All answers are collected first: the visitor may itself use the custodian. */

@@ -124,15 +124,17 @@ enum kyok_status kyok_group_rewrap(struct kyok_group_key *parent, const struct k
                                    struct kyok_key_version *version, struct kyok_deadline deadline,
                                    struct kyok_error *err);
 
-/* An AES key that comes in wrapped: key_wrapped is a key under transport (RSA-OAEP with hash),
- * material is the AES key under that (RFC 5649). Becomes a token object of this name, not
- * extractable. */
+/* A key that comes in wrapped: key_wrapped is a key under transport (RSA-OAEP with hash), material
+ * is under that (RFC 5649) an AES key, or the PKCS#8 of an RSA or EC key whose public half is
+ * public_key. Becomes a token object of this name, not extractable; a pair's public half too. */
 struct kyok_import_request {
     enum kyok_hash hash;
     struct kyok_bytes key_wrapped, material;
+    enum kyok_key_type type;
+    struct kyok_bytes public_key; /* SubjectPublicKeyInfo of a pair */
     struct kyok_key_name name;
     unsigned usage;
-    uint8_t check_value[3]; /* in: expected; out: of the key that came in */
+    uint8_t check_value[3]; /* AES: in what is expected, out of the key that came in */
 };
 /* The first three bytes of an encrypted zero block, as paper keeps it. */
 enum kyok_status kyok_group_check_value(struct kyok_group_key *key, uint8_t check_value[3],
@@ -145,8 +147,8 @@ enum kyok_status kyok_group_import(struct kyok_group_key *transport,
                                    struct kyok_import_request *request,
                                    struct kyok_deadline deadline, struct kyok_error *err);
 
-/* The same AES key into the group's token that is labelled target, wrapped by RSA-OAEP with hash
- * from token to token. KYOK_REFUSED for a key that may not leave its token. */
+/* The same AES, RSA or EC key into the group's token that is labelled target, wrapped from token to
+ * token under RSA-OAEP with hash. KYOK_REFUSED for a key that may not leave its token. */
 enum kyok_status kyok_group_replicate(struct kyok_group_key *key, const char *target,
                                       const struct kyok_key_name *name, unsigned usage,
                                       enum kyok_hash hash, struct kyok_deadline deadline,

@@ -11,6 +11,7 @@
 
 #define TRANSPORT_BITS 3072
 #define MODULUS_MOST 512
+#define MATERIAL_MOST 8192 /* PKCS#8 of RSA with 8192 bits: 5 KiB */
 
 struct replication {
     struct kyok_group_key *key;
@@ -21,8 +22,10 @@ struct replication {
     unsigned usage;
     uint8_t modulus[MODULUS_MOST], exponent[8]; /* of the target's transport key */
     CK_ULONG modulus_size, exponent_size;
-    uint8_t wrapped[MODULUS_MOST];
+    uint8_t wrapped[MODULUS_MOST]; /* an AES key of the moment under that */
     size_t wrapped_size;
+    uint8_t material[MATERIAL_MOST]; /* the key under this one */
+    size_t material_size;
 };
 
 static bool oaep(enum kyok_hash hash, struct kyok_mechanism *mechanism)
@@ -35,6 +38,46 @@ static bool oaep(enum kyok_hash hash, struct kyok_mechanism *mechanism)
 
 /* --- at the source --------------------------------------------------------------------------- */
 
+/* A private key is too long for RSA-OAEP: an AES key goes in between, as CKM_RSA_AES_KEY_WRAP has
+ * it.
+ */
+static CK_RV make_carrier(const struct kyok_lease *lease, CK_OBJECT_HANDLE *carrier)
+{
+    static const CK_ULONG size = 32;
+    CK_MECHANISM generation = {CKM_AES_KEY_GEN, NULL, 0};
+    struct kyok_template template = {.count = 0};
+
+    kyok_template_aes(&template, false, true);
+    kyok_template_put(&template, CKA_VALUE_LEN, &size, sizeof(size));
+    kyok_template_bool(&template, CKA_WRAP, true);
+    return lease->f->C_GenerateKey(lease->handle, &generation, template.fields, template.count,
+                                   carrier);
+}
+
+static CK_RV wrap_under(const struct kyok_lease *lease, struct replication *r,
+                        CK_MECHANISM *mechanism, CK_OBJECT_HANDLE transport,
+                        CK_OBJECT_HANDLE object)
+{
+    CK_MECHANISM kwp = {CKM_AES_KEY_WRAP_PAD, NULL, 0};
+    CK_ULONG size = sizeof(r->material);
+    CK_OBJECT_HANDLE carrier;
+    CK_RV rv = make_carrier(lease, &carrier);
+
+    if (rv != CKR_OK)
+        return rv;
+    rv = lease->f->C_WrapKey(lease->handle, &kwp, carrier, object, r->material, &size);
+    r->material_size = size;
+    size = sizeof(r->wrapped);
+    if (rv == CKR_OK)
+        rv = lease->f->C_WrapKey(lease->handle, mechanism, transport, carrier, r->wrapped, &size);
+    r->wrapped_size = size;
+    (void)lease->f->C_DestroyObject(lease->handle, carrier);
+    return rv == CKR_OK &&
+                   (r->wrapped_size > sizeof(r->wrapped) || r->material_size > sizeof(r->material))
+               ? CKR_GENERAL_ERROR
+               : rv;
+}
+
 static CK_RV wrap_on_source(const struct kyok_call *call, void *arg, struct kyok_error *err)
 {
     static const CK_OBJECT_CLASS public_class = CKO_PUBLIC_KEY;
@@ -43,7 +86,6 @@ static CK_RV wrap_on_source(const struct kyok_call *call, void *arg, struct kyok
     struct replication *r = arg;
     struct kyok_template template = {.count = 0};
     struct kyok_mechanism mechanism;
-    CK_ULONG size = sizeof(r->wrapped);
     CK_OBJECT_HANDLE transport;
     CK_RV rv;
 
@@ -58,10 +100,8 @@ static CK_RV wrap_on_source(const struct kyok_call *call, void *arg, struct kyok
     rv = lease->f->C_CreateObject(lease->handle, template.fields, template.count, &transport);
     if (rv != CKR_OK)
         return rv;
-    rv = lease->f->C_WrapKey(lease->handle, &mechanism.mechanism, transport, call->object,
-                             r->wrapped, &size);
+    rv = wrap_under(lease, r, &mechanism.mechanism, transport, call->object);
     (void)lease->f->C_DestroyObject(lease->handle, transport);
-    r->wrapped_size = size;
     if (rv != CKR_KEY_UNEXTRACTABLE && rv != CKR_KEY_NOT_WRAPPABLE)
         return rv;
     kyok_fail(err, KYOK_REFUSED, r->name.label, "this key was made never to leave its token");
@@ -109,18 +149,21 @@ static CK_RV make_transport(const struct kyok_lease *lease, CK_OBJECT_HANDLE *pu
 static CK_RV unwrap_on_target(const struct kyok_lease *lease, const struct replication *r,
                               CK_OBJECT_HANDLE transport)
 {
-    struct kyok_template template = {.count = 0};
-    struct kyok_mechanism mechanism;
-    CK_OBJECT_HANDLE object;
+    struct kyok_import_request request = {
+        .material = kyok_bytes(r->material, r->material_size),
+        .type = r->key->type,
+        .public_key = kyok_bytes(r->key->public_key, r->key->public_key_size),
+        .name = r->name,
+        .usage = r->usage};
+    CK_OBJECT_HANDLE carrier, object;
+    CK_RV rv = kyok_unwrap_carrier(lease, transport, r->hash,
+                                   kyok_bytes(r->wrapped, r->wrapped_size), &carrier);
 
-    if (!oaep(r->hash, &mechanism))
-        return CKR_MECHANISM_PARAM_INVALID;
-    kyok_template_aes(&template, true, false);
-    kyok_template_name(&template, &r->name);
-    kyok_template_usage(&template, r->usage);
-    return lease->f->C_UnwrapKey(lease->handle, &mechanism.mechanism, transport,
-                                 (CK_BYTE *)r->wrapped, r->wrapped_size, template.fields,
-                                 template.count, &object);
+    if (rv != CKR_OK)
+        return rv;
+    rv = kyok_unwrap_material(lease, carrier, &request, &object);
+    (void)lease->f->C_DestroyObject(lease->handle, carrier);
+    return rv;
 }
 
 /* With the target's session held, the source is asked in between. */
@@ -147,7 +190,8 @@ static CK_RV replicate_on(const struct kyok_call *call, void *arg, struct kyok_e
     struct replication *r = arg;
     CK_OBJECT_HANDLE found[1], public_key, private_key;
     size_t count;
-    CK_RV rv = kyok_objects_find(lease, CKO_SECRET_KEY, r->name.label, r->name.id, r->name.id_size,
+    CK_OBJECT_CLASS object_class = r->key->type == KYOK_KEY_AES ? CKO_SECRET_KEY : CKO_PRIVATE_KEY;
+    CK_RV rv = kyok_objects_find(lease, object_class, r->name.label, r->name.id, r->name.id_size,
                                  found, 1, &count);
 
     if (rv != CKR_OK || count > 0) /* a run that was killed has got as far as this */
@@ -184,9 +228,11 @@ enum kyok_status kyok_group_replicate(struct kyok_group_key *key, const char *ta
     struct kyok_token *to;
     bool next_member;
 
-    if (key->type != KYOK_KEY_AES)
-        return kyok_fail(err, KYOK_UNSUPPORTED, key->reference->text,
-                         "only AES keys are replicated by kyok");
+    if (key->type != KYOK_KEY_AES && key->type != KYOK_KEY_RSA && key->type != KYOK_KEY_EC) {
+        kyok_fail(err, KYOK_UNSUPPORTED, key->reference->text,
+                  "no token unwraps a key of this type: AES, RSA and EC keys are replicated");
+        return kyok_remedy(err, "clone the token with the vendor's tool");
+    }
     KYOK_TRY(kyok_group_discover(key->group, true, deadline, err));
     to = member(key->group, target, true);
     r.source = member(key->group, target, false);

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The life of keys in a token: states, rotation, descendants, import, destruction; nothing of them leaves
-# the token, and each command that is killed at any write is completed by a second run.
+# The life of keys in a token: states, rotation, descendants, destruction; nothing of them leaves the token.
+# Killed at every write: key_kills.t; every transition of states: key_states.t; import: key_import.t.
 . "$(dirname "$0")/../support/lib.sh"
 need softhsm2-util pkcs11-tool python3
 softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
@@ -134,86 +134,4 @@ ok 'a descendant' "$KYOK" key destroy b --in empty --confirm b
 refused 'it opens nothing' 1 'destroyed' "$KYOK" open b.jwe
 ok 'its sibling works' opens a2.jwe
 
-# --- import ----------------------------------------------------------------------------------------
-conf non-extractable
-head -c 32 /dev/urandom >material
-paper=$(head -c 16 /dev/zero | openssl enc -aes-256-ecb -nopad -K "$(xxd -p -c 64 material 2>/dev/null || python3 -c 'print(open("material","rb").read().hex())')" | head -c 3 | od -An -tx1 | tr -d ' \n' | tr a-f A-F)
-byok='pkcs11:token=t;object=byok'
-refused 'OAEP with SHA-1 must be allowed' 1 'allow-oaep-sha1' "$KYOK" key import "$byok" --begin -o transport
-ok 'a transport key' "$KYOK" key import "$byok" --begin --allow-oaep-sha1 -o transport
-refused 'the other machine must allow it too' 1 'allow-oaep-sha1' env -u KYOK_CONF "$KYOK" key seal --transport transport material -o sealed
-like 'its check value is the paper'"'"'s' "$(env -u KYOK_CONF "$KYOK" key seal --transport transport material --allow-oaep-sha1 -o sealed 2>&1)" "check value $paper"
-unlike 'the material is not in the file' "$(xxd -p -c 0 sealed 2>/dev/null | tr -d '\n')" "$(xxd -p -c 0 material 2>/dev/null | tr -d '\n' || echo none)"
-like 'so is the token'"'"'s' "$("$KYOK" key import "$byok" sealed 2>&1)" "check value $paper"
-unlike 'the transport key is gone' "$("$KYOK" key list)" transport
-sealed "$byok" byok.jwe
-ok 'it works' opens byok.jwe
-ok 'a second run finds it done' "$KYOK" key import "$byok" sealed
-python3 - <<'PY'
-import json
-j = json.load(open("sealed")); j["material"] = "00" + j["material"][2:]; json.dump(j, open("bad", "w"))
-PY
-"$KYOK" key import 'pkcs11:token=t;object=byok2' --begin --allow-oaep-sha1 -o transport2 >/dev/null
-refused 'sealed for another transport key' any '' "$KYOK" key import 'pkcs11:token=t;object=byok2' bad
-like 'an imported key is flagged' "$("$KYOK" key list)" 'byok.*imported'
-conf never-extractable
-refused 'and cannot meet never-extractable' 1 'never-extractable' "$KYOK" open byok.jwe
-conf non-extractable
-
-# --- killed at every write ---------------------------------------------------------------------------
-rm -f ./*.kyok
-if command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null; then
-    cp -a hsm saved
-    restore() { rm -rf hsm && cp -a saved hsm; }
-    # SoftHSM rewrites an object by emptying its file first (its token object at each login): killed just
-    # then it has lost that object, whoever asked. No HSM does that, and no caller can help it.
-    softhsm_lost_one() { local file; while read -r file; do
-        [ -s "hsm/$file" ] || [ ! -e "hsm/$file" ] || return 0
-    done < <(cd saved && find . -name '*.object'); return 1; }
-    again() { "$@"; } # the second run
-    # killed NAME CHECK COMMAND...: kills the command at its first, second, ... write, runs it again, and
-    # asks CHECK; until it is no longer killed.
-    killed() {
-        local name=$1 check=$2 nth=0 lost=0 bad='' status=137
-        shift 2
-        while [ $status -eq 137 ] && [ $nth -lt 200 ]; do
-            nth=$((nth + 1))
-            restore
-            rm -rf work && mkdir work && cp ./*.jwe work/
-            { strace -f -qq -o /dev/null -e trace=write,pwrite64,rename,renameat2,unlink,unlinkat,ftruncate,fsync \
-                -e "inject=write,pwrite64,rename,renameat2,unlink,unlinkat,ftruncate,fsync:signal=SIGKILL:when=$nth" \
-                "$@" >/dev/null; } 2>/dev/null
-            status=$?
-            if [ $status -eq 137 ] && softhsm_lost_one; then lost=$((lost + 1)); continue; fi
-            $check before || bad="$bad $nth:unreadable"
-            again "$@" >/dev/null 2>&1 || [ $status -eq 0 ] || bad="$bad $nth:second-run"
-            $check after || bad="$bad $nth:incomplete"
-        done
-        is "$name: killed at each of $((nth - 1)) writes" "$bad" ''
-        diag "$lost of them lost an object file of SoftHSM's"
-        at_least "$name: it was killed often enough" $((nth - 1 - lost)) 2
-    }
-    root_rotated() {
-        opens work/r.jwe && opens work/a2.jwe && opens work/a.jwe || return 1
-        [ "$1" = before ] || [ "$(state root | tr ' ' '\n' | grep -c :active)" = 1 ]
-    }
-    killed 'rotate' root_rotated "$KYOK" key rotate root
-    descended() { opens work/a.jwe || return 1; [ "$1" = before ] || "$KYOK" seal --to 'pkcs11:token=t;object=d' secret >/dev/null; }
-    # Whoever is told that the name is taken knows that the first run was done.
-    again() { "$@" || "$@" 2>&1 | grep 'already'; }
-    killed 'descend' descended "$KYOK" key descend root --for d
-    again() { "$@"; }
-    rewrapped() { opens work/a.jwe && opens work/r.jwe || return 1; [ "$1" = before ] || [ "$(grep -c . work/r.jwe)" = 1 ]; }
-    killed 'rewrap' rewrapped "$KYOK" rewrap work/r.jwe work/a.jwe --to 'all-of(root, a)'
-    suspended() { [ "$1" = before ] || [ "$(state a | tr ' ' '\n' | tail -1)" = a.v2:suspended ]; }
-    killed 'state' suspended "$KYOK" key state 'pkcs11:token=t;object=a.v2' suspended
-    restore
-    "$KYOK" key import 'pkcs11:token=t;object=byok3' --begin --allow-oaep-sha1 -o transport3 >/dev/null
-    "$KYOK" key seal --transport transport3 material --allow-oaep-sha1 -o sealed3 2>/dev/null
-    rm -rf saved && cp -a hsm saved
-    imported() { opens work/a.jwe || return 1; [ "$1" = before ] || "$KYOK" seal --to 'pkcs11:token=t;object=byok3' secret >/dev/null; }
-    killed 'import' imported "$KYOK" key import 'pkcs11:token=t;object=byok3' sealed3
-else
-    skip 'strace cannot trace here' 10
-fi
 done_testing
