@@ -174,8 +174,8 @@ CK_RV kyok_recorded_length(const struct kyok_lease *lease, struct kyok_key_info 
     if (rv != CKR_OK || !found)
         return rv;
     version = kyok_key_record_version(record, info->label, info->id, info->id_size);
-    if (version != NULL)
-        info->bits = version->bits;
+    if (version != NULL) /* a descendant that this process has unwrapped already is found, too */
+        info->bits = version->wrapped_size > 0 ? KYOK_DESCENDANT_BITS : version->bits;
     return CKR_OK;
 }
 
