@@ -150,8 +150,7 @@ static CK_RV describe_descendant(const struct kyok_call *call, struct opening *o
     }
     kyok_key_info_clear(opening->info);
     rv = describe(call, object, kyok_require_of_unwrapped(call->group), opening, err);
-    opening->info->bits =
-        256; /* no other is unwrapped; SoftHSM tells no length of what it unwraps */
+    opening->info->bits = KYOK_DESCENDANT_BITS; /* SoftHSM tells no length of what it unwraps */
     (void)lease->f->C_DestroyObject(lease->handle, object);
     return rv;
 }

@@ -30,6 +30,7 @@ CK_RV kyok_record_on_token(const struct kyok_lease *lease, const char *name,
  * Fills info->bits where that is so. */
 CK_RV kyok_recorded_length(const struct kyok_lease *lease, struct kyok_key_info *info);
 
+#define KYOK_DESCENDANT_BITS 256 /* no other wrapped key is made, or unwrapped */
 /* If reference names a descendant: unwraps it into a session object. *object 0 otherwise. */
 CK_RV kyok_descendant_unwrap(const struct kyok_lease *lease, const struct kyok_group *group,
                              const struct kyok_reference *reference, CK_OBJECT_HANDLE *object,
