@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An existing disk gets a key slot and a record; its old passphrase stays until it is told to go.
  */
+#include "cli/disk_device.h"
 #include "cli/disk_live.h"
 #include "cli/disk_rekey.h"
 #include "cli/vm.h"
@@ -87,8 +88,9 @@ static enum kyok_status forget_old(struct cli *cli, struct kyok_context *context
 static enum kyok_status adopt_disk(struct cli *cli, struct kyok_context *context, struct disk *disk)
 {
     KYOK_AUTO_SECRET struct kyok_secret *old = NULL;
-    struct holders holders;
+    struct holders holders = {.own_only = false};
     bool completed;
+    KYOK_TRY(device_refuse_clones(cli, disk));
     KYOK_TRY(holders_find(cli, disk, &holders));
     KYOK_TRY(rekey_recover(cli, context, disk, &holders, &completed));
     if (cli_option(cli, "--forget-old") && !completed)

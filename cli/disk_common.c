@@ -105,13 +105,12 @@ static enum kyok_status make_store(struct cli *cli)
     return KYOK_OK;
 }
 
-/* PATH and the six characters of a temporary name. */
+/* "NAME.kyok-tmp.XXXXXX": nobody calls his backup that. */
 static bool is_leftover(const char *name, const char *of)
 {
-    size_t size = strlen(of);
-    return strncmp(name, of, size) == 0 && name[size] == '.' && strlen(name + size) == 7 &&
-           strspn(name + size + 1,
-                  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == 6;
+    size_t size = strlen(of), mark = strlen(KYOK_NEW_FILE_MARK);
+    return strncmp(name, of, size) == 0 && strncmp(name + size, KYOK_NEW_FILE_MARK, mark) == 0 &&
+           strlen(name + size + mark) == 6;
 }
 
 void disk_sweep(const char *path)

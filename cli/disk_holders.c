@@ -57,27 +57,86 @@ static enum kyok_status check_saved(struct cli *cli, const char *vm, const char 
     return KYOK_OK;
 }
 
-static enum kyok_status add_holder(struct cli *cli, struct holders *holders, const char *vm,
-                                   const char *luks_uuid)
+/* Another image with the same LUKS UUID, a copy: its VM's record is that one's. */
+static const char *other_image(const struct domain *domain, const struct disk *disk)
 {
-    struct domain domain, running;
-    KYOK_TRY(vm_domain(vm, false, &domain, &cli->error));
-    bool found = holds(&domain, luks_uuid);
-    domain_free(&domain);
-    KYOK_TRY(check_saved(cli, vm, luks_uuid));
-    /* A running VM's own copy may be of before virsh define. */
-    if (!found && vm_domain(vm, true, &running, &cli->error) == KYOK_OK) {
-        found = holds(&running, luks_uuid);
-        domain_free(&running);
+    const char *other = NULL;
+    for (size_t i = 0; i < domain->volume_count; i++) {
+        const char *path = domain->volumes[i].path;
+        struct kyok_error none;
+        struct kyok_volume volume;
+        KYOK_AUTO_FREE char *real = path ? realpath(path, NULL) : NULL;
+        if (!real || kyok_volume_open(real, KYOK_VOLUME_READ, &volume, &none) != KYOK_OK)
+            continue;
+        bool same = strcmp(volume.luks.uuid, disk->volume.luks.uuid) == 0;
+        kyok_volume_close(&volume);
+        if (same && strcmp(real, disk->image) == 0)
+            return NULL;
+        if (same)
+            other = path;
     }
+    return other;
+}
+
+static enum kyok_status check_image(struct cli *cli, const char *vm, const struct domain *domain,
+                                    const struct disk *disk)
+{
+    const char *other = other_image(domain, disk);
+    if (!other)
+        return KYOK_OK;
+    kyok_fail(&cli->error, KYOK_REFUSED, disk->image,
+              "VM %s has another image with the same LUKS UUID, %s, and its record", vm, other);
+    return kyok_remedy(&cli->error,
+                       "which of them is the copy? kyok disk reencrypt COPY --to NEW makes a disk "
+                       "of its own of it");
+}
+
+/* A tenant's odd metadata is no obstacle to the disks of others. */
+static enum kyok_status check_unreadable(struct cli *cli, const char *vm, const char *luks_uuid)
+{
+    const struct kyok_error why = cli->error;
+    struct kyok_error none;
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer xml = {0};
+    if (vm_virsh(&xml, &none, "dumpxml", "--inactive", "--domain", vm, NULL) != KYOK_OK ||
+        !strcasestr((const char *)xml.data, luks_uuid))
+        return KYOK_OK;
+    cli->error = why;
+    return cli->error.status;
+}
+
+static enum kyok_status holds_record(struct cli *cli, const char *vm, bool running,
+                                     const struct disk *disk, bool own_only, bool *found)
+{
+    struct domain domain;
+    if (vm_domain(vm, running, &domain, &cli->error) != KYOK_OK)
+        return check_unreadable(cli, vm, disk->volume.luks.uuid);
+    *found = holds(&domain, disk->volume.luks.uuid);
+    enum kyok_status status = KYOK_OK;
+    if (*found && own_only)
+        *found = other_image(&domain, disk) == NULL;
+    else if (*found)
+        status = check_image(cli, vm, &domain, disk);
+    domain_free(&domain);
+    return status;
+}
+
+static enum kyok_status add_holder(struct cli *cli, struct holders *holders, const char *vm,
+                                   const struct disk *disk)
+{
+    bool found = false;
+    KYOK_TRY(holds_record(cli, vm, false, disk, holders->own_only, &found));
+    if (found || !holders->own_only)
+        KYOK_TRY(check_saved(cli, vm, disk->volume.luks.uuid));
+    /* A running VM's own copy may be of before virsh define. */
+    if (!found)
+        KYOK_TRY(holds_record(cli, vm, true, disk, holders->own_only, &found));
     if (!found)
         return KYOK_OK;
     if (holders->count == HOLDERS_MAX)
-        return kyok_fail(&cli->error, KYOK_INVALID, luks_uuid, "more than %d VMs hold the record",
-                         HOLDERS_MAX);
-    if (!kyok_uuid_canonical(vm, holders->vms[holders->count]))
-        return KYOK_OK;
-    holders->count++;
+        return kyok_fail(&cli->error, KYOK_INVALID, disk->volume.luks.uuid,
+                         "more than %d VMs hold the record", HOLDERS_MAX);
+    if (kyok_uuid_canonical(vm, holders->vms[holders->count]))
+        holders->count++;
     return KYOK_OK;
 }
 
@@ -129,7 +188,7 @@ enum kyok_status holders_find(struct cli *cli, const struct disk *disk, struct h
         return holders_without_daemon(cli, disk->volume.luks.uuid);
     char *rest = (char *)list.data, *vm;
     while (vm_next_line(&rest, &vm))
-        KYOK_TRY(add_holder(cli, holders, vm, disk->volume.luks.uuid));
+        KYOK_TRY(add_holder(cli, holders, vm, disk));
     return KYOK_OK;
 }
 

@@ -11,10 +11,12 @@
 struct holders {
     char vms[HOLDERS_MAX][KYOK_UUID_TEXT];
     size_t count;
+    bool own_only; /* pass over VMs that have the record with a copy of the image */
 };
 
 /* Without virsh, or with --files-only, there are none. A managed save or a snapshot that holds a
- * copy cannot be updated: refused, naming it. */
+ * copy cannot be updated: refused, naming it; and so is a VM that has the record with another
+ * image, a copy of this one. */
 enum kyok_status holders_find(struct cli *cli, const struct disk *disk, struct holders *holders);
 /* A passphrase that libvirt holds for the disk would no longer be right. */
 enum kyok_status holders_refuse_held(struct cli *cli, const struct disk *disk);

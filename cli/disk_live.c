@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/disk_live.h"
+#include "cli/disk_device.h"
 #include "cli/live_qemu.h"
 #include "cli/vm.h"
 
@@ -127,8 +128,10 @@ enum kyok_status live_disk_open(struct cli *cli, const char *image, struct disk 
     KYOK_AUTO_FREE char *real = realpath(image, NULL);
     if (real && !socket && !cli_option(cli, "--files-only"))
         KYOK_TRY(live_vm_find(real, false, &vm, &cli->error));
-    if (!*vm.uuid && !socket)
-        return disk_open(cli, image, KYOK_VOLUME_WRITE, disk);
+    if (!*vm.uuid && !socket) {
+        KYOK_TRY(disk_open(cli, image, KYOK_VOLUME_WRITE, disk));
+        return device_refuse_users(cli, disk);
+    }
     KYOK_TRY(disk_open(cli, image, KYOK_VOLUME_BESIDE_QEMU, disk));
     disk->live = calloc(1, sizeof(*disk->live));
     if (!disk->live)

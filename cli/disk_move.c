@@ -5,6 +5,7 @@
  * goes on; it copies again only while no VM has the new disk.
  */
 #include "cli/disk_move.h"
+#include "cli/disk_device.h"
 #include "cli/disk_live.h"
 #include "cli/disk_new.h"
 #include "cli/disk_rekey.h"
@@ -120,6 +121,8 @@ static enum kyok_status open_target(struct cli *cli, struct kyok_context *contex
     KYOK_TRY(disk_open(cli, move->target, *move->user.uuid ? KYOK_VOLUME_READ : KYOK_VOLUME_WRITE,
                        &move->to));
     KYOK_TRY(disk_open_record(cli, context, &move->to, &move->fresh));
+    if (!*move->user.uuid)
+        KYOK_TRY(device_refuse_users(cli, &move->to));
     return move->to.copies.list[move->fresh.copy].pending ? disk_commit_record(cli, &move->to)
                                                           : KYOK_OK;
 }
@@ -174,7 +177,7 @@ static enum kyok_status move_metadata(struct cli *cli, const struct move *move,
 
 static enum kyok_status move_data(struct cli *cli, struct kyok_context *context, struct move *move)
 {
-    struct holders holders;
+    struct holders holders = {.own_only = true};
     bool copied, again;
     KYOK_TRY(holders_find(cli, &move->from, &holders));
     KYOK_TRY(already_copied(cli, move, &copied, &again));
@@ -222,6 +225,8 @@ enum kyok_status disk_move(struct cli *cli, const char *image, const char *to)
         KYOK_TRY(live_vm_find(real, false, &move.user, &cli->error));
     KYOK_TRY(disk_open(cli, image, *move.user.uuid ? KYOK_VOLUME_BESIDE_QEMU : KYOK_VOLUME_WRITE,
                        &move.from));
+    if (!*move.user.uuid)
+        KYOK_TRY(device_refuse_users(cli, &move.from));
     KYOK_TRY(disk_new_path(cli, to, move.target));
     KYOK_TRY(name_marker(cli, &move));
     KYOK_TRY(disk_context(cli, &context));

@@ -62,7 +62,8 @@ static enum kyok_status open_target(struct cli *cli, struct disk_new *made)
         return kyok_fail(&cli->error, KYOK_REFUSED, made->image, "the image exists");
     if (made->size == 0)
         return cli_usage(cli, "--size is missing");
-    snprintf(made->temporary, sizeof(made->temporary), "%s.XXXXXX", made->image);
+    snprintf(made->temporary, sizeof(made->temporary), "%s" KYOK_NEW_FILE_MARK "XXXXXX",
+             made->image);
     made->fd = mkostemp(made->temporary, O_CLOEXEC);
     if (made->fd >= 0)
         return KYOK_OK;

@@ -7,7 +7,7 @@
 
 /* What is being made. A file is written under a temporary name beside its own. */
 struct disk_new {
-    char image[PATH_MAX], temporary[PATH_MAX + 8];
+    char image[PATH_MAX], temporary[PATH_MAX + 24];
     enum kyok_volume_format format;
     bool block;
     uint64_t size; /* for the guest; of no meaning for a block device */

@@ -88,7 +88,7 @@ static enum kyok_status change_record(struct cli *cli, change_function *change)
     KYOK_CLEANUP(current_free) struct current current = {.envelope = NULL};
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = {0};
     struct kyok_context *context = NULL;
-    struct holders holders;
+    struct holders holders = {.own_only = false};
     KYOK_TRY(disk_open(cli, cli->operands[0], KYOK_VOLUME_BESIDE_QEMU, &disk));
     KYOK_TRY(current_find(cli, &disk, &current));
     KYOK_TRY(holders_find(cli, &disk, &holders));

@@ -7,6 +7,7 @@
  */
 #include "cli/disk_rekey.h"
 #include "cli/disk.h"
+#include "cli/disk_device.h"
 #include "cli/disk_holders.h"
 #include "cli/disk_live.h"
 
@@ -87,11 +88,36 @@ static enum kyok_status complete(struct cli *cli, struct kyok_context *context, 
 }
 
 /* One that does not is of a run that did not get as far as the key slot. */
-static enum kyok_status drop_pending(struct cli *cli, const struct disk *disk)
+static enum kyok_status drop_pending(struct cli *cli, struct disk *disk)
 {
+    size_t kept = 0;
+    for (size_t i = 0; i < disk->copies.count; i++) {
+        struct kyok_record_copy *copy = &disk->copies.list[i];
+        if (!copy->pending) {
+            disk->copies.list[kept++] = *copy;
+            continue;
+        }
+        free(copy->where);
+        kyok_buffer_free(&copy->json);
+    }
+    disk->copies.count = kept;
     if (unlink(disk->pending) != 0)
         return kyok_fail_errno(&cli->error, disk->pending, "the stale record cannot be removed");
     return disk_sync_folder(cli, disk->pending);
+}
+
+/* adopt that was cut off before its key slot: there is no record but the pending one, which its
+ * custodian opens and the header does not take. */
+static bool pending_is_early(struct kyok_context *context, const struct disk *disk)
+{
+    KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
+    const struct kyok_record_binding binding = {.luks_uuid = disk->volume.luks.uuid};
+    struct kyok_error none;
+    for (size_t i = 0; i < disk->copies.count; i++)
+        if (!disk->copies.list[i].pending)
+            return false;
+    return kyok_record_open(context, &disk->copies, &binding, NULL, DISK_TIMEOUT_MS, &opened,
+                            &none) == KYOK_OK;
 }
 
 enum kyok_status rekey_recover(struct cli *cli, struct kyok_context *context, struct disk *disk,
@@ -101,7 +127,10 @@ enum kyok_status rekey_recover(struct cli *cli, struct kyok_context *context, st
     *completed = false;
     if (!has_pending(disk))
         return KYOK_OK;
-    KYOK_TRY(disk_open_record(cli, context, disk, &opened));
+    enum kyok_status status = disk_open_record(cli, context, disk, &opened);
+    if (status == KYOK_REFUSED && pending_is_early(context, disk))
+        return drop_pending(cli, disk);
+    KYOK_TRY(status);
     if (!disk->copies.list[opened.copy].pending)
         return drop_pending(cli, disk);
     *completed = true;
@@ -170,9 +199,10 @@ enum kyok_status rekey_report(struct cli *cli, const struct disk *disk, const ch
 enum kyok_status rekey_run(struct cli *cli, struct disk *disk, rekey_work *work, const char *done)
 {
     struct kyok_context *context = NULL;
-    struct holders holders;
+    struct holders holders = {.own_only = false};
     bool completed;
     uint64_t generation = 0;
+    KYOK_TRY(device_refuse_clones(cli, disk));
     KYOK_TRY(holders_find(cli, disk, &holders));
     KYOK_TRY(holders_refuse_held(cli, disk));
     KYOK_TRY(disk_context(cli, &context));

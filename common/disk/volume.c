@@ -94,10 +94,12 @@ static enum kyok_status open_file(const char *path, enum kyok_volume_access acce
     return access == KYOK_VOLUME_READ ? KYOK_OK : take_locks(volume, access, err);
 }
 
-static enum kyok_status find_header(struct kyok_volume *volume, struct kyok_error *err)
+/* size: bytes for the header and its key slots; 0 where the header itself says so. */
+static enum kyok_status find_header(struct kyok_volume *volume, uint64_t *size,
+                                    struct kyok_error *err)
 {
     uint8_t magic[4];
-    uint64_t size;
+    *size = 0;
     if (!read_at(volume->fd, magic, sizeof(magic), 0))
         return kyok_fail(err, KYOK_INVALID, volume->path, "there is no LUKS header");
     if (memcmp(magic, "QFI\xfb", 4) != 0)
@@ -108,19 +110,35 @@ static enum kyok_status find_header(struct kyok_volume *volume, struct kyok_erro
     ssize_t got = room ? pread(volume->fd, room, KYOK_QCOW2_HEAD, 0) : -1;
     if (got < 0)
         return kyok_fail_errno(err, volume->path, "the qcow2 header cannot be read");
-    return kyok_qcow2_luks_offset(kyok_bytes(room, (size_t)got), volume->path, &volume->start,
-                                  &size, err);
+    return kyok_qcow2_luks_offset(kyok_bytes(room, (size_t)got), volume->path, &volume->start, size,
+                                  err);
+}
+
+/* A slot in the data, in use or not, would be written to some day. QEMU and cryptsetup refuse such
+ * headers as well. */
+static enum kyok_status check_slots(const struct kyok_volume *volume, uint64_t room,
+                                    struct kyok_error *err)
+{
+    uint64_t size = kyok_luks_material_size(&volume->luks);
+    for (unsigned i = 0; i < KYOK_LUKS_SLOTS; i++)
+        if (volume->luks.slots[i].offset * (uint64_t)KYOK_LUKS_SECTOR + size > room)
+            return kyok_fail(err, KYOK_INVALID, volume->path, "LUKS key slot %u lies in the data",
+                             i);
+    return KYOK_OK;
 }
 
 static enum kyok_status open_parsed(const char *path, enum kyok_volume_access access,
                                     struct kyok_volume *volume, struct kyok_error *err)
 {
     uint8_t bytes[KYOK_LUKS_HEADER_SIZE];
+    uint64_t room;
     KYOK_TRY(open_file(path, access, volume, err));
-    KYOK_TRY(find_header(volume, err));
+    KYOK_TRY(find_header(volume, &room, err));
     if (!read_at(volume->fd, bytes, sizeof(bytes), volume->start))
         return kyok_fail(err, KYOK_INVALID, path, "the LUKS header is cut short");
-    return kyok_luks_parse(kyok_bytes(bytes, sizeof(bytes)), path, &volume->luks, err);
+    KYOK_TRY(kyok_luks_parse(kyok_bytes(bytes, sizeof(bytes)), path, &volume->luks, err));
+    return check_slots(volume, room ? room : volume->luks.payload * (uint64_t)KYOK_LUKS_SECTOR,
+                       err);
 }
 
 enum kyok_status kyok_volume_open(const char *path, enum kyok_volume_access access,
@@ -231,14 +249,6 @@ enum kyok_status kyok_volume_add_slot(struct kyok_volume *volume, struct kyok_by
     return KYOK_OK;
 }
 
-static bool lies_before_payload(const struct kyok_luks *luks, unsigned slot)
-{
-    uint64_t size = kyok_luks_material_size(luks);
-
-    return luks->slots[slot].offset * (uint64_t)KYOK_LUKS_SECTOR + size <=
-           luks->payload * (uint64_t)KYOK_LUKS_SECTOR;
-}
-
 static enum kyok_status scrub_slot(struct kyok_volume *volume, unsigned slot,
                                    struct kyok_error *err)
 {
@@ -270,7 +280,7 @@ enum kyok_status kyok_volume_erase_slot(struct kyok_volume *volume, unsigned slo
 enum kyok_status kyok_volume_scrub_free_slots(struct kyok_volume *volume, struct kyok_error *err)
 {
     for (unsigned i = 0; i < KYOK_LUKS_SLOTS; i++)
-        if (!volume->luks.slots[i].active && lies_before_payload(&volume->luks, i))
+        if (!volume->luks.slots[i].active)
             KYOK_TRY(scrub_slot(volume, i, err));
     return KYOK_OK;
 }

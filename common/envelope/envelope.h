@@ -190,7 +190,9 @@ enum kyok_status kyok_stream_replace_envelope(int in, int out, struct kyok_bytes
 
 /* --- files that appear whole or not at all --------------------------------------------------- */
 
-/* A temporary file beside path; it takes the name only on commit. */
+/* A temporary file beside path; it takes the name only on commit. It is PATH, this and six
+ * characters: no name that a person gives a copy. */
+#define KYOK_NEW_FILE_MARK ".kyok-tmp."
 struct kyok_new_file {
     int fd; /* -1: none */
     char *path, *temporary;

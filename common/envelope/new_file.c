@@ -27,7 +27,7 @@ enum kyok_status kyok_new_file_create(const char *path, unsigned mode, struct ky
                                       struct kyok_error *err)
 {
     struct stat about;
-    int length = asprintf(&file->temporary, "%s.XXXXXX", path);
+    int length = asprintf(&file->temporary, "%s" KYOK_NEW_FILE_MARK "XXXXXX", path);
 
     file->fd = -1;
     file->path = strdup(path);

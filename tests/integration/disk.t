@@ -45,6 +45,9 @@ begun=$(now_ms)
 "$BUILD/kyok-qemu-secret" --disk s=a.img -- qemu-io -r --object secret,id=s,file=@s@ -c 'read 0 512' --image-opts driver=luks,key-secret=s,file.filename=a.img >/dev/null
 at_most "a disk opens and reads in (ms)" $(($(now_ms) - begun)) 1000
 
+# --- a backup beside the record is nobody's temporary file ---
+for name in backup 202611 saved1; do cp a.img.kyok a.img.kyok.$name; done
+
 # --- recipients ---
 ok "a host group is granted the disk" disk grant a.img hosts
 ok "rewrap to that group alone" disk rewrap a.img --key hosts
@@ -59,6 +62,7 @@ refused "a layer must be named" 2 'layer' disk grant rsa.img hosts
 ok "the second layer" disk grant rsa.img hosts --layer 2
 ok "opens" disk verify rsa.img
 is "none of that changed the generation" "$(generation a.img)" 1
+is "nor touched the record's backups" "$(ls a.img.kyok.* | tr '\n' ' ')" "a.img.kyok.202611 a.img.kyok.backup a.img.kyok.saved1 "
 
 # --- bind ---
 u=6e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11
@@ -85,6 +89,14 @@ ok "the record opens it" disk verify old.img
 ok "a qcow2 image of qemu-img's" adopted old.qcow2 qcow2 encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10
 ok "adopt it" disk adopt old.qcow2 --key bank --passphrase-file pass
 ok "the record opens it" disk verify old.qcow2
+
+# --- a header whose free slot lies in the data: nothing is written there ---
+cp a.img odd.img; cp a.img.kyok odd.img.kyok
+perl -e 'open $f, "+<", "odd.img"; seek $f, 104, 0; read $f, $p, 4; seek $f, 208 + 48 + 40, 0; print $f pack "N", unpack("N", $p) + 8'
+before=$(cksum <odd.img)
+refused "a key slot in the data" any 'slot 1 lies in the data' disk rekey odd.img
+is "nothing was written" "$(cksum <odd.img)" "$before"
+rm odd.img*
 
 # --- rekey and reencrypt ---
 mark() { "$BUILD/kyok-qemu-secret" --disk s="$1" -- qemu-io --object secret,id=s,file=@s@ -c "$2" --image-opts "driver=${3:-luks},${4:-}key-secret=s,file.filename=$1"; }

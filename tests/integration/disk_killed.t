@@ -5,7 +5,8 @@
 # KYOK_LONG=1 kills also before each fsync (what lies there is what the next call finds) and each write(2)
 # (most are SoftHSM's own), tries more verbs and more sizes.
 . "$(dirname "$0")/../support/lib.sh"
-need pkcs11-tool softhsm2-util qemu-img
+export PATH=$PATH:/usr/sbin:/sbin
+need pkcs11-tool softhsm2-util qemu-img cryptsetup
 
 cd "$SANDBOX" || exit 1
 softhsm_new hsm
@@ -33,9 +34,11 @@ run() {
     move) "$KYOK" disk reencrypt k.img --to n.img --files-only ;;
     grant) "$KYOK" disk grant k.img hosts --files-only ;;
     bind) "$KYOK" disk bind k.img --any-vm --files-only ;;
+    adopt) "$KYOK" disk adopt k.img --key bank --passphrase-file k.pass --files-only ;;
     forget) "$KYOK" disk adopt k.img --forget-old --files-only ;;
     esac
 }
+as_it_was() { cp kept.bytes k.img; rm -f k.img.kyok*; }
 result() { if [ "$1" = move ]; then echo n.img; else echo k.img; fi; } # what the verb makes
 
 # --- killed ---
@@ -47,16 +50,24 @@ if strace -e trace=none true 2>/dev/null; then
         (export -f run; strace -f -qq -o /dev/null -e trace=$1 -e "inject=$1:signal=KILL:when=$2" bash -c "run $3") >/dev/null 2>&1 && return 1
         cmp -s <(cd hsm && find . -type f -size +0 | sort) <(cd hsm.kept && find . -type f -size +0 | sort) || { rm -rf hsm && cp -a hsm.kept hsm; }
     }
-    for verb in rekey reencrypt move grant rewrap ${KYOK_LONG:+bind}; do
+    for verb in rekey reencrypt move grant rewrap adopt ${KYOK_LONG:+bind}; do
         killed=0 reached='' unopened='' unfinished='' lost=''
         fresh
+        if [ $verb = adopt ]; then
+            # The disk as its owner made it: one slot, which the passphrase in k.pass opens.
+            "$BUILD/kyok-qemu-secret" --disk d=k.img -- cat @d@ >k.pass
+            rm k.img.kyok; cp k.img kept.bytes
+        fi
         for call in $calls ${KYOK_LONG:+fsync fchmod fchown write}; do
             for n in $(seq 60); do
+                [ $verb != adopt ] || as_it_was
                 killed_at $call $n $verb || break
                 killed=$((killed + 1)); reached="$reached $call"
-                opens k.img >/dev/null 2>&1 || unopened="$unopened $call:$n"
+                # Before its record is there an adopted disk opens with the old passphrase alone.
+                opens k.img >/dev/null 2>&1 || [ $verb = adopt ] || unopened="$unopened $call:$n"
+                [ $verb != adopt ] || cryptsetup luksOpen --test-passphrase --key-file k.pass k.img || lost="$lost $call:$n"
                 # A grant or a move that was killed when it was done but for its answer is done.
-                run $verb >second.out 2>&1 || grep -Eq 'already|exists' second.out || unfinished="$unfinished $call:$n"
+                run $verb >second.out 2>&1 || grep -Eq 'already|exists|has a record' second.out || unfinished="$unfinished $call:$n"
                 opens $(result $verb) >/dev/null 2>&1 || unopened="$unopened $call:$n:second"
                 case $verb in
                 move) marker n.img read 2>/dev/null || lost="$lost $call:$n"; [ "$(state n.img)" = "slots 1 n.img.kyok " ] || lost="$lost $call:$n:$(state n.img)"; rm -f n.img* ;;
@@ -70,11 +81,12 @@ if strace -e trace=none true 2>/dev/null; then
         is "$verb: a recorded generation opened the disk after each" "$unopened" ""
         is "$verb: a second run completed each" "$unfinished" ""
         is "$verb: the data and no mark were left" "$lost" ""
+        [ $verb != adopt ] || { as_it_was && run adopt && run forget; } >/dev/null || lost=yes
         marker k.img read || lost=yes
         is "$verb: one slot, one record, nothing else; the old data is there" "$(state k.img)$lost" "slots 1 k.img.kyok "
     done
 else
-    skip "strace cannot trace here" 25
+    skip "strace cannot trace here" 30
 fi
 
 # --- a disk that is full after so many bytes ---

@@ -17,7 +17,7 @@ head -c 700000 /dev/urandom >plain
 "$KYOK" seal --to a --owner o secret -o one.jwe
 "$KYOK" seal --to a plain -o one.kyok
 opens() { [ "$("$KYOK" open "$1" 2>/dev/null | cksum)" = "$(cksum <"$2")" ]; }
-left() { find . -name "$1.??????" | wc -l; }
+left() { find . -name "$1.kyok-tmp.??????" | wc -l; }
 
 # --- many ------------------------------------------------------------------------------------------
 count=250
@@ -67,7 +67,7 @@ if strace -e trace=none true 2>/dev/null; then
         cp one.$kind victim.$kind
         killed=0 unreadable='' unfinished=''
         for n in $(seq 400); do
-            rm -f victim.$kind.??????
+            rm -f victim.$kind.kyok-tmp.??????
             # Only what touches the envelope or its folder.
             killed $calls $n "$SANDBOX/victim.$kind" -P "$SANDBOX/victim.$kind" -P "$SANDBOX" || break
             killed=$n

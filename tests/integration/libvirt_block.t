@@ -47,6 +47,16 @@ ok "rekey" disk rekey "$one"
 is "generation and slots" "$(field "$one" generation) $(slots "$one")" "2 1"
 ok "verify" disk verify "$one"
 
+# --- a copy of the device has the same UUID and so the same record ---
+loop copy 8
+dd if="$one" of="$copy" bs=1M conv=notrunc status=none
+refused "rekey of the copy would take the record from the device" 1 "is a copy with the same LUKS UUID" disk rekey "$copy"
+refused "and the other way round" 1 "is a copy with the same LUKS UUID" disk rekey "$one"
+ok "the copy becomes a disk of its own" disk reencrypt "$copy" --to "$SANDBOX/own.img"
+ok "verify" disk verify own.img
+dd if=/dev/zero of="$copy" bs=1M count=8 conv=notrunc status=none
+ok "the device still opens" disk verify "$one"
+
 # --- adopt ---
 printf %s 'an old passphrase' >pass
 cryptsetup luksFormat -q --type luks1 --pbkdf-force-iterations 1000 --key-file pass "$old"
@@ -88,6 +98,10 @@ libvirtd_domain blk raw "$two" "$(grep -o "uuid='[^']*'" two.xml)" | sed "s|</na
 ok "a VM" virsh -q define blk.xml
 ok "with the record in its metadata" disk bind "$two" --vm "$vm" --metadata
 ok "starts" virsh -q start blk
+# As with libvirt's own /dev: QEMU's locks are on another node of the device.
+mknod node b $((0x$(stat -c %t "$two"))) $((0x$(stat -c %T "$two")))
+refused "--files-only looks for no VM, but the kernel knows of it" 1 'QEMU has the device open' disk rekey node --files-only
+refused "nor is it copied under the guest" 1 'QEMU has the device open' disk reencrypt node --to "$SANDBOX/torn.img" --files-only
 ok "rekey while it runs" disk rekey "$two"
 is "generation and slots" "$(field "$two" generation) $(slots "$two")" "2 1"
 refused "reencrypt is told of --to" 1 'another device|--to' disk reencrypt "$two"

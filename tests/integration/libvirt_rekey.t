@@ -78,6 +78,15 @@ for when in running off; do
 done
 ok "the VM starts" start raw
 
+# --- a copy of the image, and a VM whose metadata cannot be read ---
+cp "$image" clone.img; cp "$image.kyok" clone.img.kyok
+refused "rekey of a copy would give the VM the copy's record" 1 'has another image with the same LUKS UUID' "$KYOK" disk rekey clone.img
+rm clone.img*
+libvirtd_domain poison raw "$SANDBOX/none.img" "uuid='$u'" "<k:vm xmlns:k='urn:kyok:libvirt:1'><k:record/></k:vm>" >poison.xml
+ok "a tenant's odd metadata" virsh -q define poison.xml
+ok "is no obstacle to another's disk" "$KYOK" disk rewrap "$image"
+virsh -q undefine poison >/dev/null
+
 # --- what cannot be updated is named, and nothing is changed ---
 before=$(generation "$image")
 virsh -q managedsave raw >/dev/null
