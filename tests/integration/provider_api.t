@@ -8,4 +8,4 @@ softhsm_new soft && softhsm_token soft test && faulty_new hsm soft
 kyok_conf '[token test]' "module = $SANDBOX/hsm.so" 'uri = pkcs11:token=test' "pin-source = file:$(pin_file)"
 openssl_conf
 generate RSA rsa && generate EC ec group:P-256 && generate ED25519 ed || { echo '1..0 # SKIP no token'; exit 1; }
-exec "$SUPPORT/provider_tool" api rsa.ref ec.ref ed.ref
+"$SUPPORT/provider_tool" api rsa.ref ec.ref ed.ref

@@ -50,7 +50,7 @@ for block in blocks/*; do
     kind=${block#* }
     number=${block#blocks/}
     number=${number%% *}
-    sed -i "s|/etc/nginx|$SANDBOX/nginx|g" "$block"
+    sed -i "s|/etc/nginx|$SANDBOX/nginx|g; s|kyok key destroy|& --in $SANDBOX/nginx|" "$block"
     case $kind in
     nginx)
         write_conf "$block"
