@@ -119,7 +119,7 @@ struct kyok_module {
 /* This process's module for a path (loaded, not initialised). */
 enum kyok_status kyok_module_get(const char *path, const char *init_args,
                                  struct kyok_module **module, struct kyok_error *err);
-/* path may be a bare name. */
+/* path may be a bare name: of a file where p11-kit keeps modules. */
 bool kyok_module_is_named(const struct kyok_module *module, const char *path);
 /* Initialised, and its tokens known; scans again when again is set. */
 enum kyok_status kyok_module_ready(struct kyok_module *module, bool again,

@@ -94,10 +94,13 @@ static struct kyok_module *module_new(const char *path, const char *init_args)
 
 bool kyok_module_is_named(const struct kyok_module *module, const char *path)
 {
-    const char *slash = strrchr(module->path, '/');
+    const size_t folder = sizeof(KYOK_MODULE_DIRECTORY);
 
-    return strcmp(module->path, path) == 0 ||
-           (slash != NULL && strcmp(slash + 1, path) == 0 && strchr(path, '/') == NULL);
+    if (strchr(path, '/') != NULL)
+        return strcmp(module->path, path) == 0;
+    /* A bare name means the one file where p11-kit keeps modules, not its namesakes elsewhere. */
+    return strncmp(module->path, KYOK_MODULE_DIRECTORY "/", folder) == 0 &&
+           strcmp(module->path + folder, path) == 0;
 }
 
 enum kyok_status kyok_module_get(const char *path, const char *init_args,

@@ -280,6 +280,23 @@ static void a_pin_is_not_wrong_because_the_token_was_not_ready(void **state)
     kyok_group_free(c.group);
 }
 
+/* --- names --- */
+
+static void a_bare_name_is_no_namesake_elsewhere(void **state)
+{
+    struct kyok_module module = new_module();
+
+    (void)state;
+    module.path = (char *)"/opt/vendor/pkcs11.so";
+    assert_true(kyok_module_is_named(&module, "/opt/vendor/pkcs11.so"));
+    assert_false(kyok_module_is_named(&module, "pkcs11.so"));
+    assert_false(kyok_module_is_named(&module, "/opt/other/pkcs11.so"));
+    module.path = (char *)"/usr/lib/x86_64-linux-gnu/pkcs11/pkcs11.so";
+    assert_true(kyok_module_is_named(&module, "pkcs11.so"));
+    assert_false(kyok_module_is_named(&module, "11.so"));
+    assert_false(kyok_module_is_named(&module, ""));
+}
+
 /* --- few sessions, many callers --- */
 
 static struct {
@@ -357,6 +374,7 @@ int main(void)
         cmocka_unit_test(who_has_no_time_left_starts_nothing),
         cmocka_unit_test(renewing_does_not_wait_for_a_restart),
         cmocka_unit_test(what_is_remembered_of_keys_is_bounded),
+        cmocka_unit_test(a_bare_name_is_no_namesake_elsewhere),
         cmocka_unit_test(who_has_waited_is_not_passed),
         cmocka_unit_test(a_key_that_asks_each_time_burns_one_try),
         cmocka_unit_test(a_pin_is_not_wrong_because_the_token_was_not_ready),
