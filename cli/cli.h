@@ -136,11 +136,13 @@ void cli_key_auto_free(struct kyok_key **key);
 enum kyok_status cli_json(struct cli *cli, json_t *value);
 /* JSON of an error: status, object, what, reason, remedy (absent ones left out). */
 json_t *cli_json_error(const struct kyok_error *err);
-/* A JSON string of text that a custodian or a file supplied: what is not UTF-8 is replaced. */
+/* "2026-11-21", "2026-11-21T18:30" or with seconds, in UTC, as seconds since 1970. */
+bool cli_moment(const char *text, int64_t *seconds);
 /* The option's moment as seconds since 1970; 0 when it is absent or "never". */
 enum kyok_status cli_date(struct cli *cli, const char *name, int64_t *seconds);
 #define CLI_DATE_SIZE 32
 const char *cli_date_text(int64_t seconds, char room[CLI_DATE_SIZE]);
+/* A JSON string of text that a custodian or a file supplied: what is not UTF-8 is replaced. */
 json_t *cli_json_text(const char *text);
 
 /* Text for a terminal: control characters and what is not UTF-8 become "?". Returns room. */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-static bool absolute(const char *text, int64_t *seconds)
+bool cli_moment(const char *text, int64_t *seconds)
 {
     static const char *const forms[] = {"%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S",
                                         "%Y-%m-%dT%H:%M:%SZ"};
@@ -41,7 +41,7 @@ enum kyok_status cli_date(struct cli *cli, const char *name, int64_t *seconds)
     const char *text = cli_option(cli, name);
 
     *seconds = 0;
-    if (text == NULL || strcmp(text, "never") == 0 || absolute(text, seconds) ||
+    if (text == NULL || strcmp(text, "never") == 0 || cli_moment(text, seconds) ||
         from_now(text, seconds))
         return KYOK_OK;
     return cli_usage(cli, "%s must be like 2026-11-21, 2026-11-21T18:30 (UTC), 12h, 90d or never",

@@ -29,7 +29,7 @@ struct reading {
 /* --- times ------------------------------------------------------------------------------------ */
 
 /* "30m", "12h", "7d": so long ago. */
-static bool ago(const char *text, time_t *moment)
+static bool ago(const char *text, int64_t *moment)
 {
     static const struct {
         char unit;
@@ -48,34 +48,21 @@ static bool ago(const char *text, time_t *moment)
     return false;
 }
 
-static bool absolute(const char *text, time_t *moment)
-{
-    static const char *const forms[] = {"%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S",
-                                        "%Y-%m-%dT%H:%M:%SZ"};
-    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        struct tm fields = {0};
-        const char *end = strptime(text, forms[i], &fields);
-        if (end != NULL && *end == '\0') {
-            *moment = timegm(&fields);
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The time of an option in the form in which events carry theirs, so that texts compare. */
 static enum kyok_status read_time(struct cli *cli, const char *name, char *room, size_t size)
 {
     const char *text = cli_option(cli, name);
-    time_t moment;
+    int64_t moment;
+    time_t seconds;
     struct tm fields;
     room[0] = '\0';
     if (text == NULL)
         return KYOK_OK;
-    if (!ago(text, &moment) && !absolute(text, &moment))
+    if (!ago(text, &moment) && !cli_moment(text, &moment))
         return cli_usage(cli, "%s must be like 2026-11-21, 2026-11-21T18:30 (UTC), 30m, 12h or 7d",
                          name);
-    gmtime_r(&moment, &fields);
+    seconds = (time_t)moment;
+    gmtime_r(&seconds, &fields);
     strftime(room, size, "%Y-%m-%dT%H:%M:%S", &fields);
     return KYOK_OK;
 }

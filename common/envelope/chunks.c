@@ -40,7 +40,8 @@ struct line {
     uint64_t next_write;
     uint64_t done; /* plaintext bytes written or read */
     bool stopped;
-    int stop; /* eventfd, readable once stopped: a worker may be waiting for input that never comes */
+    int stop; /* eventfd, readable once stopped: a worker may be waiting for input that never comes
+               */
     struct kyok_error err;
 };
 

@@ -162,8 +162,8 @@ enum kyok_status kyok_envelope_rewrap(struct kyok_context *context, struct kyok_
 
 /* --- streams --------------------------------------------------------------------------------- */
 
-/* Seals in to out, both any kind of descriptor, in constant memory. KYOK_INCOMPLETE: the reader of a
- * pipe left. */
+/* Seals in to out, both any kind of descriptor, in constant memory. KYOK_INCOMPLETE: the reader of
+ * a pipe left. */
 enum kyok_status kyok_stream_seal(struct kyok_context *context, const struct kyok_policy *policy,
                                   const struct kyok_envelope_claims *claims, int in, int out,
                                   const struct kyok_envelope_options *options,

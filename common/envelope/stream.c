@@ -128,8 +128,8 @@ static enum kyok_status read_key(const struct kyok_secret *secret, struct kyok_c
 
 static struct kyok_source source_of(int in, const struct kyok_envelope_options *options)
 {
-    return (struct kyok_source){
-        .fd = in, .begun = options != NULL ? options->begun : (struct kyok_bytes){0}};
+    return (struct kyok_source){.fd = in,
+                                .begun = options != NULL ? options->begun : (struct kyok_bytes){0}};
 }
 
 static struct kyok_chunk_job chunk_job(struct kyok_source *in, int out,
