@@ -77,7 +77,7 @@ def attrs(*list):
     keep = [ctypes.create_string_buffer(v, len(v)) for _, v in list]
     return (A * len(list))(*[A(t, ctypes.cast(k, ctypes.c_void_p), len(v)) for (t, v), k in zip(list, keep)]), keep
 num = lambda v: v.to_bytes(8, "little")
-leaks = []
+leaks = []; seen = 0
 for slot in slots[:n.value]:
     s = U()
     if m.C_OpenSession(slot, 6, None, None, ctypes.byref(s)) or m.C_Login(s, 1, b"1234", 4): continue
@@ -87,22 +87,57 @@ for slot in slots[:n.value]:
     found = (U * 64)(); c = U(); m.C_FindObjects(s, found, 64, ctypes.byref(c)); m.C_FindObjectsFinal(s)
     for key in found[:c.value]:
         for by in list(found[:c.value]) + [own.value]:
-            for mech in (0x2109, 0x210a):
+            for mech in (0x2109, 0x210a, 0x1081, 0x1082, 0x1085, 0x1087, 0x132, 0x133, 0x136, 0x1, 0x3, 0x9):
                 out = ctypes.create_string_buffer(256); length = U(256)
                 if m.C_WrapKey(s, ctypes.byref(M(mech, None, 0)), U(by), U(key), out, ctypes.byref(length)) == 0: leaks.append((key, by))
         v = ctypes.create_string_buffer(64); a = A(0x11, ctypes.cast(v, ctypes.c_void_p), 64)
         if m.C_GetAttributeValue(s, U(key), ctypes.byref(a), 1) == 0: leaks.append(key)
         copy = U(); t2, keep2 = attrs((0x162, b"\1"), (0x103, b"\0"))
         if m.C_CopyObject(s, U(key), t2, 2, ctypes.byref(copy)) == 0: leaks.append(("copy", key))
-        if m.C_SetAttributeValue(s, U(key), t2, 2) == 0: leaks.append(("set", key))
+        if m.C_SetAttributeValue(s, U(key), t2, U(2)) == 0: leaks.append(("set", key))
+        for n2 in (1, 2): # each alone: SENSITIVE off, EXTRACTABLE on
+            one = (A * 1)(t2[n2 - 1])
+            if m.C_SetAttributeValue(s, U(key), one, U(1)) == 0: leaks.append(("set", n2, key))
+            if m.C_CopyObject(s, U(key), one, U(1), ctypes.byref(copy)) == 0: leaks.append(("copy", n2, key))
+        # A digest of a whole random key is no way back to it, and SoftHSM gives SHA digests; nothing shorter.
+        if m.C_DigestInit(s, ctypes.byref(M(0x250, None, 0))) == 0:
+            d = ctypes.create_string_buffer(64); dn = U(64)
+            if m.C_DigestKey(s, U(key)) == 0 and (m.C_DigestFinal(s, d, ctypes.byref(dn)) or dn.value != 32): leaks.append(("digest", key))
+        # By AES-ECB of data of the attacker's, by concatenation and by truncation: to a key that may leave.
+        t3, keep3 = attrs((0, num(4)), (0x100, num(0x10)), (1, b"\0"), (0x103, b"\0"), (0x162, b"\1"), (0x161, num(16)))
+        data = ctypes.create_string_buffer(16); string = (U * 2)(ctypes.addressof(data), 16)
+        for mech in (0x1104, 0x360, 0x362, 0x363, 0x364, 0x365):
+            derived = U()
+            if m.C_DeriveKey(s, ctypes.byref(M(mech, ctypes.cast(string, ctypes.c_void_p), 16)), U(key), t3, U(6), ctypes.byref(derived)) == 0: leaks.append(("derive", mech, key))
+    # What the token says of each key that kyok makes: SENSITIVE, ALWAYS_SENSITIVE, NEVER_EXTRACTABLE, not EXTRACTABLE.
+    for o in (3, 4):
+        t, keep = attrs((0, num(o)), (1, b"\1")); m.C_FindObjectsInit(s, t, U(2))
+        found = (U * 64)(); c = U(); m.C_FindObjects(s, found, U(64), ctypes.byref(c)); m.C_FindObjectsFinal(s)
+        for key in found[:c.value]:
+            said = b""
+            for attribute in (0x103, 0x165, 0x164, 0x162):
+                v = ctypes.create_string_buffer(1); a = A(attribute, ctypes.cast(v, ctypes.c_void_p), 1)
+                said += v.raw if m.C_GetAttributeValue(s, U(key), ctypes.byref(a), U(1)) == 0 else b"?"
+            if said != b"\1\1\1\0": leaks.append(("attributes", o, key, said))
+            seen += 1
+        for key in found[:c.value] if o == 3 else []: # private keys: read, wrapped, changed
+            for attribute in (0x123, 0x124, 0x125, 0x11):
+                v = ctypes.create_string_buffer(1024); a = A(attribute, ctypes.cast(v, ctypes.c_void_p), 1024)
+                if m.C_GetAttributeValue(s, U(key), ctypes.byref(a), U(1)) == 0 and a.n: leaks.append(("read", attribute, key))
+            for mech in (0x2109, 0x210a, 0x1085):
+                out = ctypes.create_string_buffer(8192); length = U(8192)
+                if m.C_WrapKey(s, ctypes.byref(M(mech, None, 0)), own, U(key), out, ctypes.byref(length)) == 0: leaks.append(("wrap", key))
+print(seen >= 3, end=" ")
 print(leaks)
 PY
-is 'not by wrapping, reading, copying or changing attributes' \
-    "$(python3 wrap.py "$(softhsm_module)" 2>&1)" '[]'
+is 'not by wrapping, reading, copying, changing attributes, digests or derivation; and born so' \
+    "$(python3 wrap.py "$(softhsm_module)" 2>&1)" 'True []'
 
 # --- rotation --------------------------------------------------------------------------------------
 "$KYOK" seal --to root --stream secret -o r.kyok
+sum=$(cksum r.jwe a.jwe b.jwe; stat -c %y r.jwe a.jwe b.jwe)
 ok 'rotate the root' "$KYOK" key rotate root
+is 'no envelope is touched' "$(cksum r.jwe a.jwe b.jwe; stat -c %y r.jwe a.jwe b.jwe)" "$sum"
 is 'the older version only opens' "$(state root)" 'root:deactivated root.v2:active'
 for file in r.jwe a.jwe b.jwe; do ok "$file still opens" opens $file; done
 sealed root r2.jwe

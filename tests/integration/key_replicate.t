@@ -27,6 +27,23 @@ ok 'replicates' "$KYOK" key replicate free --to two --allow-oaep-sha1
 ok 'again: nothing to do' "$KYOK" key replicate free --to two --allow-oaep-sha1
 like 'it is there, and cannot leave from there' "$(p11tool hsm --token-label two -O --type secrkey 2>&1 | tr '\n' ' ')" 'label: *free.*Access: *sensitive *(uri:|$)'
 unlike 'no transport key stays' "$(p11tool hsm --token-label two -O 2>&1)" 'RSA'
+# --- pairs -----------------------------------------------------------------------------------------
+r() { echo "pkcs11:object=$1?kyok-group=hsm"; }
+p11tool hsm --token-label one --keypairgen --key-type rsa:2048 --label rsa --id 0a --sensitive --extractable --usage-sign --usage-decrypt >/dev/null 2>&1
+p11tool hsm --token-label one --keypairgen --key-type EC:prime256v1 --label ec --id 0b --sensitive --extractable --usage-sign >/dev/null 2>&1
+p11tool hsm --token-label one --keypairgen --key-type EC:edwards25519 --label ed --id 0c --sensitive --extractable --usage-sign >/dev/null 2>&1
+ok 'an RSA key that kyok makes' "$KYOK" key generate 'pkcs11:token=one;object=own' --type rsa-2048
+for key in rsa ec; do
+    ok "replicates, $key" "$KYOK" key replicate "$(r $key)" --to two --allow-oaep-sha1
+    is "both halves are there, $key" "$(p11tool hsm --token-label two -O 2>/dev/null | grep -c "label: *$key\$")" 2
+    like "it cannot leave from there, $key" "$("$KYOK" key list | grep "token=two.*object=$key;type=private" || "$KYOK" --json key list)" 'imported|never-extractable'
+    ok "both members sign the same, $key" "$KYOK" key show "$(r $key)"
+done
+refused 'one that never leaves is refused, with the way out' 1 'never to leave its token' "$KYOK" key replicate "$(r own)" --to two --allow-oaep-sha1
+like 'which is the vendor'"'"'s tool' "$("$KYOK" key replicate "$(r own)" --to two --allow-oaep-sha1 2>&1)" 'clone the token'
+refused 'a type that no token unwraps is refused, with the way out' 1 'AES, RSA and EC keys are replicated' "$KYOK" key replicate "$(r ed)" --to two --allow-oaep-sha1
+unlike 'nothing of them is left there' "$(p11tool hsm --token-label two -O 2>&1)" 'label: *(own|ed)$'
+
 conf 'uri = pkcs11:token=two'
 refused 'the envelope names the first token, which this group lacks' any '' "$KYOK" open s.jwe
 conf 'uri = pkcs11:token=one' 'uri = pkcs11:token=two'
