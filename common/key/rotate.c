@@ -283,6 +283,7 @@ enum kyok_status kyok_key_destroy(struct kyok_context *context,
     struct kyok_key_version *version;
     struct kyok_life life;
     enum kyok_status status;
+    bool recorded;
 
     if (record == NULL)
         return err->status;
@@ -293,12 +294,15 @@ enum kyok_status kyok_key_destroy(struct kyok_context *context,
     KYOK_TRY(kyok_life_version(&life, record, &version, err));
     if (!force)
         KYOK_TRY(refuse_with_descendants(&life, &version->name, err));
-    status = destroy_object(&life, version, record->serial > 0, err);
+    recorded = record->serial > 0;
+    status = destroy_object(&life, version, recorded, err);
     if (status == KYOK_OK) {
         kyok_wipe(version->wrapped, sizeof(version->wrapped));
         version->wrapped_size = 0;
         version->state = KYOK_STATE_DESTROYED;
         status = kyok_life_write(&life, record, err);
+        if (status == KYOK_UNSUPPORTED && !recorded) /* it is gone; only the word cannot be kept */
+            status = KYOK_OK;
     }
     kyok_life_event("destroy", &life, &version->name, NULL, status);
     return status;

@@ -193,6 +193,8 @@ static CK_RV generate(const struct kyok_call *call, void *arg, struct kyok_error
         cannot(call, g, err);
         return CKR_OK;
     }
+    if (kyok_key_usable(call->lease, g->request->type, g->reference->text, err) != KYOK_OK)
+        return CKR_OK; /* a key that could only lie there is not made */
     g->begun = true;
     rv = generate_one(call, g, dated);
     /* Nothing rests on the dates in the token, and many a token lacks them. */

@@ -54,6 +54,38 @@ cloudhsm yes yes yes yes yes yes yes yes yes yes
 google   yes no  no  yes no  no  no  no  no  no
 azure    no  no  no  no  no  no  no  no  no  no
 PROFILES
+
+# --- the verbs of keys: docs/key-verbs.md holds this table ---------------------------------------------------
+# generate an AES key; an RSA key; pre-active; descend; rotate an AES key; suspend; import; destroy.
+mkdir empty
+table=$(sed -n 's/^| *\(none\|hpcs\|cloudhsm\|google\|azure\) *|/\1 /p' "$SOURCE/docs/key-verbs.md" | tr -d '|')
+is 'the documented table has each profile' "$(wc -l <<<"$table")" 5
+n=0
+while read -r profile aes rsa pre descend rotate suspend import destroy; do
+    n=$((n + 1))
+    faulty hsm profile none
+    for key in v s x; do "$KYOK" key generate "pkcs11:token=test;object=$key$n" --type aes-256 >/dev/null; done
+    faulty hsm profile "$profile"
+    key="pkcs11:token=test;object=v$n"
+    stated() {
+        local wanted=$1 name=$2
+        shift 2
+        if [ "$wanted" = yes ]; then ok "$profile: $name" "$KYOK" "$@"
+        else refused "$profile: $name is refused, with the reason" any 'CKR_|CKM_|can(not)? |lacks' "$KYOK" "$@"; fi
+    }
+    stated "$aes" 'generate aes-256' key generate "pkcs11:token=test;object=a$n" --type aes-256
+    stated "$rsa" 'generate rsa-2048' key generate "pkcs11:token=test;object=r$n" --type rsa-2048
+    stated "$pre" 'generate pre-active' key generate "pkcs11:token=test;object=p$n" --type aes-256 --pre-active
+    stated "$descend" 'descend' key descend "$key" --for "w$n"
+    stated "$import" 'import' key import "pkcs11:token=test;object=i$n" --begin --allow-oaep-sha1 -o /dev/null
+    stated "$rotate" 'rotate aes-256' key rotate "$key"
+    stated "$suspend" 'suspend' key state "pkcs11:token=test;object=s$n" suspended
+    stated "$destroy" 'destroy' key destroy "pkcs11:token=test;object=x$n" --in empty --confirm "x$n"
+    faulty hsm profile none
+    for wanted in "$aes a" "$rsa r" "$pre p"; do
+        [ "${wanted% *}" = yes ] || unlike "$profile: nothing is left of what was refused, ${wanted#* }" "$("$KYOK" key list)" "object=${wanted#* }$n;"
+    done
+done <<<"$table"
 faulty hsm profile none
 ok 'whatever they refused, all opens where nothing is missing' bash -c "
     for f in gcm kw rsa descendant; do '$KYOK' open \$f.jwe | cmp - s || exit 1; done"
