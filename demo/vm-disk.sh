@@ -6,6 +6,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../tests/support/libvirtd.sh"
 libvirtd_skip() { echo "kyok demo: the VM's part is left out: $1"; exit 0; }
 libvirtd_enter "$0" "$@"
+unset KEEP # what is kept running is the first part; here everything ends with the namespace
 . "$here/../tests/support/lib.sh"
 . "$here/../tests/support/kmip.sh"
 at_end+=(libvirtd_stop)
