@@ -131,9 +131,9 @@ done <commands
 # These need libvirtd, a second token or a disk in a state of its own: their JSON is read by their own tests,
 # named here.
 cat >elsewhere <<'LIST'
-key import|key_life.t
+key import|key_import.t
 key replicate|key_replicate.t
-key seal|key_life.t
+key seal|key_import.t
 kmip register|kmip_cli.t
 kmip activate|kmip_pykmip.t
 kmip dump|kmip_dump.t
@@ -149,7 +149,7 @@ vm autostart|libvirt_autostart.t
 vm lock|libvirt_vm.t
 vm unlock|libvirt_vm.t
 vm attach|libvirt_vm.t
-vm detach|libvirt_hook.t
+vm detach|libvirt_vm.t
 vm tpm|libvirt_vm.t
 vm copy|libvirt_vm.t
 vm audit|libvirt_audit.t
@@ -164,7 +164,7 @@ done <verbs
 is 'no verb is left out' "$missing" ''
 bad=''
 while IFS='|' read -r verb test; do
-    grep -q -- "${verb#* }" "$SOURCE/tests/integration/$test" || bad="$bad '$verb' in $test"
+    grep -q -- "$verb" "$SOURCE/tests/integration/$test" || bad="$bad '$verb' in $test"
 done <elsewhere
 is 'and those that run elsewhere do' "$bad" ''
 
