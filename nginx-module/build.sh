@@ -34,5 +34,6 @@ if [ ! -f "$objects/Makefile" ] || [ -n "$newest" ]; then
         --with-ld-opt="$ld_opt ${NGX_KYOK_LDFLAGS:-}" --add-dynamic-module="$here" --builddir="$objects" >"$log" 2>&1 ||
         { tail -20 "$log" >&2; exit 1; }
 fi
-make -s -f "$objects/Makefile" modules >>"$log" 2>&1 || { tail -40 "$log" >&2; exit 1; }
+# A caller's CFLAGS would replace those of nginx's own Makefile.
+env -u MAKEFLAGS -u MFLAGS make -s -f "$objects/Makefile" modules >>"$log" 2>&1 || { tail -40 "$log" >&2; exit 1; }
 cp "$objects/ngx_kyok_module.so" "$out/ngx_kyok_module.so"

@@ -9,6 +9,7 @@ nginx_need
 need softhsm2-util
 softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
 nginx_level=${KYOK_NGINX_LOG:-debug}
+NGINX_GROUP=('timeout = 60s')
 must "a token with a client's key" nginx_token client
 nginx_key server
 https=$(free_port) h2=$(free_port) http=$(free_port) grpc=$(free_port) streams=$(free_port) hasty=$(free_port) named=$(free_port) plain=$(free_port)
@@ -42,20 +43,25 @@ ask() { # PORT [ARGUMENT...]: eight requests at once
     wait "${pids[@]}"
     sort "$SANDBOX"/answer.* | uniq -c | tr -s ' '
 }
-together() { # NAME PORT [ARGUMENT...]
+hanging() { [ "$(faulty one hanging)" -ge "$1" ]; }
+together() { # NAME PORT [ARGUMENT...]: the HSM answers once it has all eight
+    local busy
     faulty one reset
-    is "$1: eight requests" "$(ask "${@:2}")" ' 8 CN=client'
-    at_least "$1: signatures of one worker at the HSM at once" "$(faulty one peak C_Sign)" 4
+    faulty one hang C_Sign
+    ask "${@:2}" >"$SANDBOX/answers" &
+    busy=$!
+    ok "$1: eight signatures of one worker are at the HSM at once" wait_for 50 hanging 8
+    faulty one release
+    wait $busy
+    is "$1: eight requests" "$(cat "$SANDBOX/answers")" ' 8 CN=client'
     is "$1: one for each request" "$(faulty one count C_Sign | awk '{ print $NF }')" 8
 }
-faulty one delay C_Sign 500ms
 together "http" "$http"
 together "http, key by variable" "$named"
 together "grpc" "$grpc" --http2-prior-knowledge
 if [ -n "$tail" ]; then
     together "stream" "$streams"
 else skip "nginx's stream module is not installed" 3; fi
-faulty one delay C_Sign 0ms
 
 # --- a key by variable is found once --------------------------------------------------------------
 faulty one reset
@@ -63,7 +69,6 @@ is "a key by variable that is known" "$(ask "$named")" ' 8 CN=client'
 is "is not looked for again" "$(faulty one count finds | awk '{ n += $NF } END { print n }')" 0
 
 # --- upstream connections that end while their signature is in flight ----------------------------------
-hanging() { [ "$(faulty one hanging)" -ge "$1" ]; }
 # The stream proxy does not look at its client before it is connected: there its timeout ends the handshake.
 for way in http stream; do
     port=$http
