@@ -285,7 +285,9 @@ $(BUILD)/tests/fuzz/nginx_words_fuzz: $(BUILD)/fuzz-obj/tests/fuzz/nginx_words_f
 		$(BUILD)/fuzz-obj/cli/nginx_words.o $(fuzz_objects)
 
 # Every test runs in tests/support/run_test.sh: a time limit, a log, an environment that is known.
-PROVE = BUILD=$(abspath $(BUILD)) prove --timer -e tests/support/run_test.sh
+# JOBS=2 runs two at a time; they share nothing but the machine.
+JOBS ?= 1
+PROVE = BUILD=$(abspath $(BUILD)) prove --timer -j $(JOBS) -e tests/support/run_test.sh
 
 .PHONY: tests unit check check-built check-long check-sanitize
 tests: all nginx-module $(unit_tests) $(support_libs) $(support_programs)
