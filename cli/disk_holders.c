@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/disk_holders.h"
 #include "cli/vm.h"
+#include "libvirt-hook/hook.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -192,8 +193,33 @@ enum kyok_status holders_find(struct cli *cli, const struct disk *disk, struct h
     return KYOK_OK;
 }
 
+/* The hook's marks hold the volume's UUID, whatever the secret is called. */
+static bool is_marked(const char *folder, const char *luks_uuid)
+{
+    DIR *list = opendir(folder);
+    bool found = false;
+    for (struct dirent *entry; list && !found && (entry = readdir(list));) {
+        char path[PATH_MAX], text[KYOK_UUID_TEXT] = "";
+        snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+        FILE *file = *entry->d_name == '.' ? NULL : fopen(path, "re");
+        size_t got = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+        if (file)
+            fclose(file);
+        found = got == sizeof(text) - 1 && strcasecmp(text, luks_uuid) == 0;
+    }
+    if (list)
+        closedir(list);
+    return found;
+}
+
 enum kyok_status holders_refuse_held(struct cli *cli, const struct disk *disk)
 {
+    if (is_marked(HOOK_HELD, disk->volume.luks.uuid) ||
+        is_marked(HOOK_STARTING, disk->volume.luks.uuid)) {
+        kyok_fail(&cli->error, KYOK_REFUSED, disk->image,
+                  "libvirt holds the disk's passphrase for a VM, and it is about to change");
+        return kyok_remedy(&cli->error, "kyok vm lock VM, then again");
+    }
     char secret[KYOK_UUID_TEXT];
     struct kyok_error none;
     if (cli_option(cli, "--files-only") || !program_exists("virsh") ||

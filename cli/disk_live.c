@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define JOB "kyok-amend"
@@ -18,15 +19,22 @@
 
 /* --- whose disk it is ------------------------------------------------------------------------- */
 
+/* A device may have several nodes, a file several names. */
+static bool same_disk(const char *left, const char *right)
+{
+    struct stat a, b;
+    if (stat(left, &a) != 0 || stat(right, &b) != 0)
+        return false;
+    return S_ISBLK(a.st_mode) ? S_ISBLK(b.st_mode) && a.st_rdev == b.st_rdev
+                              : a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 /* libvirt's name for the disk, or NULL. */
 static const char *target_of(const struct domain *domain, const char *image)
 {
-    for (size_t i = 0; i < domain->volume_count; i++) {
-        const char *path = domain->volumes[i].path;
-        KYOK_AUTO_FREE char *real = path ? realpath(path, NULL) : NULL;
-        if (real && strcmp(real, image) == 0)
+    for (size_t i = 0; i < domain->volume_count; i++)
+        if (domain->volumes[i].path && same_disk(domain->volumes[i].path, image))
             return domain->volumes[i].target;
-    }
     return NULL;
 }
 
@@ -87,10 +95,10 @@ static const char *node_uuid(const json_t *node)
 static enum kyok_status choose_node(struct live_qemu *qemu, const struct disk *disk,
                                     const json_t *nodes, struct kyok_error *err)
 {
-    size_t i, fits = 0, named = 0;
+    size_t fits = 0, named = 0;
     const json_t *node, *by_uuid = NULL, *by_name = NULL;
-    json_array_foreach(nodes, i, node)
-    {
+    for (size_t i = 0; i < json_array_size(nodes); i++) {
+        node = json_array_get(nodes, i);
         const char *uuid = node_uuid(node),
                    *file = json_string_value(json_object_get(node, "file"));
         if (!uuid || strcasecmp(uuid, disk->volume.luks.uuid) != 0)

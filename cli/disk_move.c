@@ -18,10 +18,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum mark_state { MARK_NONE, MARK_OFF, MARK_ON, MARK_COPIED };
+
 struct move {
     struct disk from, to;
     char target[PATH_MAX], marker[PATH_MAX + 32];
-    struct live_vm user; /* the VM that has the old disk and runs */
+    char marked_to[KYOK_UUID_TEXT]; /* the new disk's LUKS UUID, in the marker */
+    struct live_vm user;            /* the VM that has the old disk and runs */
     struct kyok_record_opened old, fresh;
 };
 
@@ -52,24 +55,28 @@ static enum kyok_status name_marker(struct cli *cli, struct move *move)
                : kyok_fail(&cli->error, KYOK_INVALID, move->target, "the path is too long");
 }
 
-/* "UUID off" or "UUID on": what is copied, and whether a VM of libvirt's had it then. */
-static bool marked(const struct move *move, bool *online)
+/* "FROM-UUID TO-UUID STATE": STATE is off, on (a VM of libvirt's had the old disk) or copied. */
+static enum mark_state marked(struct move *move)
 {
-    char text[64] = "";
+    char from[KYOK_UUID_TEXT] = "", state[8] = "";
     FILE *file = fopen(move->marker, "re");
-    size_t got = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+    int got = file ? fscanf(file, "%36s %36s %7s", from, move->marked_to, state) : 0;
     if (file)
         fclose(file);
-    *online = got > KYOK_UUID_TEXT && strncmp(text + KYOK_UUID_TEXT, "on", 2) == 0;
-    return got > KYOK_UUID_TEXT &&
-           strncmp(text, move->from.volume.luks.uuid, KYOK_UUID_TEXT - 1) == 0;
+    if (got != 3 || strcmp(from, move->from.volume.luks.uuid) != 0)
+        return MARK_NONE;
+    return strcmp(state, "copied") == 0 ? MARK_COPIED
+           : strcmp(state, "on") == 0   ? MARK_ON
+                                        : MARK_OFF;
 }
 
-static enum kyok_status mark(struct cli *cli, const struct move *move)
+static enum kyok_status mark(struct cli *cli, const struct move *move, const char *to, bool copied)
 {
-    char text[64];
-    snprintf(text, sizeof(text), "%s %s", move->from.volume.luks.uuid,
-             *move->user.uuid ? "on" : "off");
+    char text[96];
+    snprintf(text, sizeof(text), "%s %s %s", move->from.volume.luks.uuid, to,
+             copied             ? "copied"
+             : *move->user.uuid ? "on"
+                                : "off");
     return disk_write_record(cli, move->marker, kyok_bytes_of_text(text));
 }
 
@@ -88,7 +95,7 @@ static enum kyok_status make_target(struct cli *cli, struct kyok_context *contex
     KYOK_TRY(kyok_passphrase_new(&passphrase, &cli->error));
     KYOK_TRY(rekey_seal(cli, context, &move->from, made.luks.uuid, &move->old, 1,
                         kyok_secret_bytes(passphrase), &json));
-    KYOK_TRY(mark(cli, move));
+    KYOK_TRY(mark(cli, move, made.luks.uuid, false));
     if (!made.block && fstat(move->from.volume.fd, &status) == 0 &&
         !move->from.volume.block_device &&
         (fchown(made.fd, status.st_uid, status.st_gid) != 0 ||
@@ -97,20 +104,26 @@ static enum kyok_status make_target(struct cli *cli, struct kyok_context *contex
     return disk_new_write(cli, &made, kyok_secret_bytes(passphrase), &json);
 }
 
-/* Without the marker a disk of that name is somebody's. */
+/* Without the marker a disk of that name is somebody's; also when it has another UUID. What a run
+ * left that was killed before the disk had its name is of no use. */
 static enum kyok_status prepare_target(struct cli *cli, struct kyok_context *context,
-                                       struct move *move)
+                                       struct move *move, enum mark_state state)
 {
     struct kyok_error none;
     struct kyok_volume probe;
-    bool online;
-    if (marked(move, &online))
+    KYOK_AUTO_FREE char *pending = NULL;
+    if (state != MARK_NONE && access(move->target, F_OK) != 0) {
         disk_sweep(move->target);
-    if (!marked(move, &online) ||
+        if (asprintf(&pending, "%s" KYOK_RECORD_SUFFIX KYOK_RECORD_PENDING_SUFFIX, move->target) >
+            0)
+            unlink(pending);
+    }
+    if (state == MARK_NONE ||
         kyok_volume_open(move->target, KYOK_VOLUME_READ, &probe, &none) != KYOK_OK)
         return make_target(cli, context, move);
+    bool same = strcmp(probe.luks.uuid, move->marked_to) == 0;
     kyok_volume_close(&probe);
-    return mark(cli, move);
+    return same ? mark(cli, move, move->marked_to, false) : make_target(cli, context, move);
 }
 
 /* A run that was killed between the image's name and its record's left the record pending. */
@@ -145,19 +158,18 @@ static enum kyok_status copy_online(struct cli *cli, struct move *move, bool aga
     return vm_copy_disk(cli, move->user.uuid, move->user.target, &move->to);
 }
 
-/* A VM that has the new disk wrote to it: nothing may be copied there again. */
-static enum kyok_status already_copied(struct cli *cli, const struct move *move, bool *copied,
-                                       bool *again)
+/* Nothing is copied onto a disk twice once it was whole, or a VM has it: it may have been written
+ * to since. */
+static enum kyok_status already_copied(struct cli *cli, const struct move *move,
+                                       enum mark_state state, bool *copied)
 {
     struct live_vm user;
-    bool online;
-    *copied = false;
-    *again = marked(move, &online);
-    if (!*again)
+    *copied = state == MARK_COPIED;
+    if (state == MARK_NONE || *copied)
         return KYOK_OK;
     enum kyok_status status = live_vm_find(move->target, true, &user, &cli->error);
     *copied = status == KYOK_OK && *user.uuid;
-    return online ? status : KYOK_OK;
+    return state == MARK_ON ? status : KYOK_OK;
 }
 
 /* VMs that carry the old disk's record carry the new one's instead. */
@@ -175,20 +187,27 @@ static enum kyok_status move_metadata(struct cli *cli, const struct move *move,
     return text ? KYOK_OK : kyok_fail(&cli->error, KYOK_SYSTEM, NULL, "no memory for a record");
 }
 
+static enum kyok_status copy(struct cli *cli, struct kyok_context *context, struct move *move,
+                             enum mark_state state)
+{
+    KYOK_TRY(prepare_target(cli, context, move, state));
+    KYOK_TRY(open_target(cli, context, move));
+    KYOK_TRY(*move->user.uuid ? copy_online(cli, move, state != MARK_NONE)
+                              : copy_offline(cli, move));
+    return mark(cli, move, move->to.volume.luks.uuid, true);
+}
+
 static enum kyok_status move_data(struct cli *cli, struct kyok_context *context, struct move *move)
 {
     struct holders holders = {.own_only = true};
-    bool copied, again;
+    enum mark_state state = marked(move);
+    bool copied;
     KYOK_TRY(holders_find(cli, &move->from, &holders));
-    KYOK_TRY(already_copied(cli, move, &copied, &again));
+    KYOK_TRY(already_copied(cli, move, state, &copied));
     KYOK_TRY(disk_open_record(cli, context, &move->from, &move->old));
     if (copied)
-        strcpy(move->user.uuid, "-"); /* whoever it is has the locks */
-    else
-        KYOK_TRY(prepare_target(cli, context, move));
-    KYOK_TRY(open_target(cli, context, move));
-    if (!copied)
-        KYOK_TRY(*move->user.uuid ? copy_online(cli, move, again) : copy_offline(cli, move));
+        strcpy(move->user.uuid, "-"); /* whoever has it now has the locks */
+    KYOK_TRY(copied ? open_target(cli, context, move) : copy(cli, context, move, state));
     KYOK_TRY(move_metadata(cli, move, &holders));
     if (unlink(move->marker) != 0)
         return kyok_fail_errno(&cli->error, move->marker, "the mark cannot be removed");

@@ -80,9 +80,12 @@ static enum kyok_status name_record(struct cli *cli, struct disk_new *made)
     if (!disk->record ||
         asprintf(&disk->pending, "%s" KYOK_RECORD_PENDING_SUFFIX, disk->record) < 0)
         return kyok_fail(&cli->error, KYOK_SYSTEM, made->image, "no memory for a path");
-    if (access(disk->record, F_OK) != 0)
+    const char *found = access(disk->record, F_OK) == 0    ? disk->record
+                        : access(disk->pending, F_OK) == 0 ? disk->pending
+                                                           : NULL;
+    if (!found)
         return KYOK_OK;
-    kyok_fail(&cli->error, KYOK_REFUSED, disk->record, "there is a record without its image");
+    kyok_fail(&cli->error, KYOK_REFUSED, found, "there is a record without its image");
     return kyok_remedy(&cli->error, "if the image is lost for good, remove the record");
 }
 

@@ -167,6 +167,16 @@ static enum kyok_status swap_slots(struct cli *cli, struct disk *disk,
     return rekey_erase_slot(cli, disk, opened->slot);
 }
 
+/* Without the new slot the pending record is worth nothing, and would be in the way of revoke. */
+static enum kyok_status give_up(struct cli *cli, struct disk *disk, struct kyok_bytes passphrase)
+{
+    const struct kyok_error why = cli->error;
+    if (rekey_prove_fresh(cli, disk->image, passphrase) == KYOK_REFUSED)
+        (void)drop_pending(cli, disk);
+    cli->error = why;
+    return cli->error.status;
+}
+
 static enum kyok_status rekey(struct cli *cli, struct kyok_context *context, struct disk *disk,
                               const struct holders *holders, uint64_t *generation)
 {
@@ -178,7 +188,9 @@ static enum kyok_status rekey(struct cli *cli, struct kyok_context *context, str
     KYOK_TRY(rekey_seal(cli, context, disk, disk->volume.luks.uuid, &opened, opened.generation + 1,
                         kyok_secret_bytes(passphrase), &json));
     KYOK_TRY(holders_write(cli, disk, holders, true, kyok_buffer_bytes(&json)));
-    KYOK_TRY(swap_slots(cli, disk, &opened, kyok_secret_bytes(passphrase)));
+    enum kyok_status status = swap_slots(cli, disk, &opened, kyok_secret_bytes(passphrase));
+    if (status != KYOK_OK)
+        return give_up(cli, disk, kyok_secret_bytes(passphrase));
     *generation = opened.generation + 1;
     return holders_commit(cli, disk, holders, kyok_buffer_bytes(&json));
 }
@@ -193,6 +205,9 @@ enum kyok_status rekey_report(struct cli *cli, const struct disk *disk, const ch
         printf("%s: %s, generation %llu\n", disk->image, done, (unsigned long long)generation);
     else
         printf("%s: %s\n", disk->image, done);
+    if (generation == 0 && !disk->live && kyok_volume_active_slots(&disk->volume) > 1)
+        printf("%u key slots are open; kyok disk adopt --forget-old %s leaves the record's alone\n",
+               kyok_volume_active_slots(&disk->volume), disk->image);
     return KYOK_OK;
 }
 

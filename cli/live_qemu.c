@@ -143,11 +143,11 @@ void live_qemu_drop_secret(struct live_qemu *qemu, const char *id)
 static enum kyok_status look_at_job(struct live_qemu *qemu, const char *id, bool *ended,
                                     struct kyok_error *err)
 {
-    json_t *jobs = NULL, *job, *found = NULL;
-    size_t i;
+    json_t *jobs = NULL;
+    const json_t *found = NULL;
     KYOK_TRY(live_qemu_execute(qemu, "query-jobs", json_object(), &jobs, err));
-    json_array_foreach(jobs, i, job)
-    {
+    for (size_t i = 0; i < json_array_size(jobs); i++) {
+        const json_t *job = json_array_get(jobs, i);
         const char *name = json_string_value(json_object_get(job, "id"));
         if (name && strcmp(name, id) == 0)
             found = job;

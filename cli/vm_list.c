@@ -133,12 +133,13 @@ static enum kyok_status describe_vm(const char *uuid, json_t *list, struct kyok_
 
 static bool is_released(const json_t *layers, const struct kyok_config *config)
 {
-    size_t i, j;
-    const json_t *layer, *recipient;
-    json_array_foreach(layers, i, layer) json_array_foreach(
-        layer, j,
-        recipient) if (cli_kid_is_released(json_string_value(json_object_get(recipient, "key")),
-                                           config)) return true;
+    for (size_t i = 0; i < json_array_size(layers); i++) {
+        const json_t *layer = json_array_get(layers, i);
+        for (size_t j = 0; j < json_array_size(layer); j++)
+            if (cli_kid_is_released(
+                    json_string_value(json_object_get(json_array_get(layer, j), "key")), config))
+                return true;
+    }
     return false;
 }
 
@@ -157,16 +158,16 @@ static void note_plain(const char *group, json_t *disk)
 static void note_released(const struct kyok_config *config, const json_t *list)
 {
     struct hook_config hook;
-    size_t i, j;
-    const json_t *vm;
-    json_t *disk;
     if (!hook_read_config(HOOK_CONFIG, &hook))
         *hook.kmip = 0;
-    json_array_foreach(list, i, vm) json_array_foreach(json_object_get(vm, "disks"), j, disk)
-    {
-        json_object_set_new(disk, "released",
-                            json_boolean(is_released(json_object_get(disk, "layers"), config)));
-        note_plain(hook.kmip, disk);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *disks = json_object_get(json_array_get(list, i), "disks");
+        for (size_t j = 0; j < json_array_size(disks); j++) {
+            json_t *disk = json_array_get(disks, j);
+            bool released = is_released(json_object_get(disk, "layers"), config);
+            json_object_set_new(disk, "released", json_boolean(released));
+            note_plain(hook.kmip, disk);
+        }
     }
 }
 

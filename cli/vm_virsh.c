@@ -2,9 +2,13 @@
 #include "cli/disk.h"
 #include "cli/vm.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define VIRSH_MAX_ARGUMENTS 24
 
@@ -113,8 +117,30 @@ static enum kyok_status metadata_xml(const struct domain *domain, const char *uu
     return good ? KYOK_OK : kyok_fail(err, KYOK_SYSTEM, NULL, "no memory for metadata");
 }
 
-enum kyok_status vm_metadata_record(const char *vm, const char *uuid, bool vtpm, bool pending,
-                                    const char *json, struct kyok_error *err)
+#define METADATA_LOCK "/run/kyok/metadata.lock"
+#define METADATA_WAIT_MS 60000
+
+static void metadata_unlock(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+}
+
+/* The element holds the records of all of a VM's disks: it is read, changed and written by one run
+ * at a time. Who is not root, and talks to a libvirt of his own, has no /run/kyok: -1. */
+static int metadata_lock(void)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    struct kyok_deadline deadline = kyok_deadline_in_ms(METADATA_WAIT_MS);
+    (void)mkdir("/run/kyok", 0700);
+    int fd = open(METADATA_LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    while (fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) != 0 && kyok_deadline_left_ms(deadline) > 0)
+        poll(NULL, 0, 20);
+    return fd;
+}
+
+static enum kyok_status write_metadata(const char *vm, const char *uuid, bool vtpm, bool pending,
+                                       const char *json, struct kyok_error *err)
 {
     struct domain domain;
     char state[64];
@@ -128,4 +154,12 @@ enum kyok_status vm_metadata_record(const char *vm, const char *uuid, bool vtpm,
     return vm_virsh(NULL, err, "metadata", "--domain", vm, "--uri", DOMAIN_NAMESPACE, "--key",
                     "kyok", "--set", (const char *)xml.data, "--config", live ? "--live" : NULL,
                     NULL);
+}
+
+enum kyok_status vm_metadata_record(const char *vm, const char *uuid, bool vtpm, bool pending,
+                                    const char *json, struct kyok_error *err)
+{
+    KYOK_CLEANUP(metadata_unlock) int lock = metadata_lock();
+    (void)lock;
+    return write_metadata(vm, uuid, vtpm, pending, json, err);
 }

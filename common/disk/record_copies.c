@@ -54,14 +54,20 @@ static void close_fd(int *fd)
 static enum kyok_status read_one(struct kyok_record_copies *copies, const char *path, bool pending,
                                  struct kyok_error *err)
 {
-    KYOK_CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    /* Opening some devices is a command to them: what it is comes first. */
+    KYOK_CLEANUP(close_fd) int found = open(path, O_PATH | O_CLOEXEC);
     struct stat status;
-    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+    char name[32];
+    if (found < 0 && (errno == ENOENT || errno == ENOTDIR))
         return KYOK_OK;
-    if (fd < 0 || fstat(fd, &status) != 0)
+    if (found < 0 || fstat(found, &status) != 0)
         return kyok_fail_errno(err, path, "the disk record cannot be read");
     if (!S_ISREG(status.st_mode))
         return kyok_fail(err, KYOK_INVALID, path, "the disk record is no regular file");
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", found);
+    KYOK_CLEANUP(close_fd) int fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return kyok_fail_errno(err, path, "the disk record cannot be read");
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer text = {0};
     uint8_t *room = kyok_buffer_reserve(&text, KYOK_RECORD_MAX + 1);
     ssize_t got = room ? read(fd, room, KYOK_RECORD_MAX + 1) : -1;

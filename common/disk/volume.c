@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/rand.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -73,23 +74,35 @@ static enum kyok_status take_locks(struct kyok_volume *volume, enum kyok_volume_
     return kyok_remedy(err, "stop the VM first");
 }
 
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+}
+
 static enum kyok_status open_file(const char *path, enum kyok_volume_access access,
                                   struct kyok_volume *volume, struct kyok_error *err)
 {
     struct stat status;
     int mode = access == KYOK_VOLUME_READ ? O_RDONLY : O_RDWR;
+    char name[32];
     volume->path = strdup(path);
-    /* O_NONBLOCK: a path out of a domain's XML may be a FIFO. */
-    volume->fd = open(path, mode | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (!volume->path || volume->fd < 0) {
+    /* A path out of a domain's XML may be a FIFO, or a device for which being opened is a command
+     * (a watchdog, a tape): it is looked at first. */
+    KYOK_CLEANUP(close_fd) int found = open(path, O_PATH | O_CLOEXEC);
+    if (!volume->path || found < 0) {
         enum kyok_status status_of_open = errno == ENOENT ? KYOK_NOT_FOUND : KYOK_SYSTEM;
         kyok_fail_errno(err, path, "the volume cannot be opened");
         return err->status = status_of_open;
     }
-    if (fstat(volume->fd, &status) != 0)
+    if (fstat(found, &status) != 0)
         return kyok_fail_errno(err, path, "the volume cannot be examined");
     if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
         return kyok_fail(err, KYOK_INVALID, path, "this is neither a file nor a block device");
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", found);
+    volume->fd = open(name, mode | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (volume->fd < 0)
+        return kyok_fail_errno(err, path, "the volume cannot be opened");
     volume->block_device = S_ISBLK(status.st_mode);
     return access == KYOK_VOLUME_READ ? KYOK_OK : take_locks(volume, access, err);
 }

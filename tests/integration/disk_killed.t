@@ -68,7 +68,7 @@ if strace -e trace=none true 2>/dev/null; then
                 [ $verb != adopt ] || cryptsetup luksOpen --test-passphrase --key-file k.pass k.img || lost="$lost $call:$n"
                 # A grant or a move that was killed when it was done but for its answer is done.
                 run $verb >second.out 2>&1 || grep -Eq 'already|exists|has a record' second.out || unfinished="$unfinished $call:$n"
-                opens $(result $verb) >/dev/null 2>&1 || unopened="$unopened $call:$n:second"
+                opens "$(result $verb)" >/dev/null 2>&1 || unopened="$unopened $call:$n:second"
                 case $verb in
                 move) marker n.img read 2>/dev/null || lost="$lost $call:$n"; [ "$(state n.img)" = "slots 1 n.img.kyok " ] || lost="$lost $call:$n:$(state n.img)"; rm -f n.img* ;;
                 grant) "$KYOK" disk revoke k.img hosts --files-only >/dev/null 2>&1 ;;

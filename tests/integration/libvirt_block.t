@@ -92,6 +92,22 @@ dd if=new.header of=copy.img conv=notrunc bs=1M status=none
 refused "the new key reads nothing of the old data" any 'Pattern verification failed' "$BUILD/kyok-qemu-secret" --disk s=copy.img -- \
     qemu-io --object secret,id=s,file=@s@ -c 'read -P 77 4096 4096' --image-opts driver=luks,key-secret=s,file.filename=copy.img
 
+# --- killed at its very last step: what is written to the new disk since is not overwritten ---
+if strace -e trace=none true 2>/dev/null; then
+    (strace -f -qq -o /dev/null -e trace=unlink -e inject=unlink:signal=KILL:when=1 "$KYOK" disk reencrypt "$one" --to "$SANDBOX/late.img"; exit $?) >/dev/null 2>&1
+    is "killed before the mark goes" "$? $(ls late.img*.from)" "137 late.img.kyok.from"
+    ok "the new disk is used" mark late.img 'write -P 99 4096 4096' file
+    ok "a second run completes" disk reencrypt "$one" --to "$SANDBOX/late.img"
+    ok "and copies nothing again" mark late.img 'read -P 99 4096 4096' file
+else
+    skip "strace cannot trace here" 4
+fi
+touch gone.img.kyok.next
+refused "a pending record without its image may be all that opens it" 1 'without its image' disk create gone.img --size 1M --key root
+mknod char c 1 5
+strace -f -qq -o opened -e trace=openat,open "$KYOK" disk verify char >/dev/null 2>&1
+unlike "a character device is not opened, not even to look" "$(grep '/char"' opened 2>/dev/null | grep -v O_PATH)" 'char'
+
 # --- a VM on the device ---
 ok "libvirtd answers" libvirtd_start
 libvirtd_domain blk raw "$two" "$(grep -o "uuid='[^']*'" two.xml)" | sed "s|</name>|</name><uuid>$vm</uuid>|; s|type='file' device|type='block' device|; s|source file=|source dev=|" >blk.xml

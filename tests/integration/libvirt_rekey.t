@@ -87,6 +87,11 @@ ok "a tenant's odd metadata" virsh -q define poison.xml
 ok "is no obstacle to another's disk" "$KYOK" disk rewrap "$image"
 virsh -q undefine poison >/dev/null
 
+# --- two disks of one VM at the same time: neither loses the other's metadata ---
+for i in 1 2 3; do "$KYOK" disk create "m$i.img" --size 64K --key root --vm "$u" >/dev/null; "$KYOK" disk bind "m$i.img" --vm "$u" --metadata >/dev/null & pids[i]=$!; done
+for i in 1 2 3; do wait "${pids[i]}"; done
+is "three disks of a VM are bound at the same time: all records are there" "$(metadata raw --config | grep -o 'generation\|ciphertext' | grep -c ciphertext)" 4
+
 # --- what cannot be updated is named, and nothing is changed ---
 before=$(generation "$image")
 virsh -q managedsave raw >/dev/null
