@@ -28,6 +28,13 @@ static void find(struct audit *audit, const char *check, const char *object, con
                                     cli_json_text(object), "what", what, "remedy", remedy));
 }
 
+static void find_failure(struct audit *audit, const char *object, const struct kyok_error *err)
+{
+    char text[1400];
+    find(audit, "incomplete", object, kyok_error_text(err, text, sizeof(text)),
+         "mend that and run kyok vm audit again: this part was not looked at");
+}
+
 typedef void entry_function(struct audit *audit, const char *path, const char *name);
 
 static void each_entry(struct audit *audit, const char *folder, entry_function *function)
@@ -78,13 +85,26 @@ static void check_stored_secret(struct audit *audit, const char *path, const cha
              "kyok disk adopt the disk that it opens, then virsh secret-undefine");
 }
 
+/* A line may be longer than a piece: the pieces overlap by the pattern's length. */
+static bool holds(FILE *file, const char *pattern)
+{
+    char piece[8192];
+    size_t size = strlen(pattern), kept = 0, got;
+    while ((got = fread(piece + kept, 1, sizeof(piece) - kept, file)) > 0) {
+        got += kept;
+        if (memmem(piece, got, pattern, size))
+            return true;
+        kept = got < size ? got : size;
+        memmove(piece, piece + got - kept, kept);
+    }
+    return false;
+}
+
+/* Rotated ones, NAME.log.0, too. */
 static void check_log(struct audit *audit, const char *path, const char *name)
 {
-    char line[8192];
-    bool found = false;
-    FILE *file = ends_with(name, ".log") ? fopen(path, "re") : NULL;
-    while (file && !found && fgets(line, sizeof(line), file))
-        found = strstr(line, "\"keyid\":\"masterKey0\"") != NULL;
+    FILE *file = strstr(name, ".log") ? fopen(path, "re") : NULL;
+    bool found = file && holds(file, "\"keyid\":\"masterKey0\"");
     if (file)
         fclose(file);
     if (found)
@@ -99,6 +119,20 @@ static void check_save(struct audit *audit, const char *path, const char *name)
              "start the VM or virsh managedsave-remove it; encrypt the file system below");
 }
 
+/* LVM's devices are dm-N as well. */
+static bool is_crypt_device(const char *device)
+{
+    char path[PATH_MAX], uuid[8] = "";
+    if (strncmp(device, "/dev/dm-", 8) != 0)
+        return false;
+    snprintf(path, sizeof(path), "/sys/block/%.16s/dm/uuid", device + 5);
+    FILE *file = fopen(path, "re");
+    bool read = file && fgets(uuid, sizeof(uuid), file);
+    if (file)
+        fclose(file);
+    return read && strncmp(uuid, "CRYPT-", 6) == 0;
+}
+
 static void check_swap(struct audit *audit)
 {
     char line[512];
@@ -106,7 +140,7 @@ static void check_swap(struct audit *audit)
     bool header = true;
     while (file && fgets(line, sizeof(line), file)) {
         line[strcspn(line, " \t\n")] = 0;
-        bool encrypted = strncmp(line, "/dev/dm-", 8) == 0 || strncmp(line, "/dev/zram", 9) == 0;
+        bool encrypted = is_crypt_device(line) || strncmp(line, "/dev/zram", 9) == 0;
         if (!header && !encrypted)
             find(audit, "swap", line, "a VM's memory, with its volume keys, may be swapped to it",
                  "swapoff, zram, or encrypted swap; <memoryBacking><locked/> for single VMs");
@@ -171,7 +205,13 @@ static enum kyok_status check_domains(struct cli *cli, struct audit *audit)
     char *rest = (char *)output.data, *uuid;
     while (vm_next_line(&rest, &uuid)) {
         struct domain domain;
-        KYOK_TRY(vm_domain(uuid, false, &domain, &cli->error));
+        struct kyok_error err;
+        char text[1400];
+        if (vm_domain(uuid, false, &domain, &err) != KYOK_OK) {
+            find(audit, "unreadable", uuid, kyok_error_text(&err, text, sizeof(text)),
+                 "virsh edit the VM: the hook refuses it, and nothing more can be said of it");
+            continue;
+        }
         check_domain(audit, &domain);
         domain_free(&domain);
     }
@@ -216,8 +256,11 @@ static enum kyok_status run_audit(struct cli *cli)
     each_entry(&audit, QEMU_LOGS, check_log);
     each_entry(&audit, QEMU_FOLDER "/save", check_save);
     check_swap(&audit);
-    KYOK_TRY(check_release(cli, &audit));
-    KYOK_TRY(check_domains(cli, &audit));
+    /* What is found is told, whatever else cannot be looked at. */
+    if (check_release(cli, &audit) != KYOK_OK)
+        find_failure(&audit, "configuration", &cli->error);
+    if (check_domains(cli, &audit) != KYOK_OK)
+        find_failure(&audit, "libvirt", &cli->error);
     return print_findings(cli, audit.findings);
 }
 

@@ -7,7 +7,10 @@
 #include "cli/disk.h"
 #include "cli/vm.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -15,9 +18,11 @@
 #include <unistd.h>
 
 #define LIVE "/var/lib/libvirt/qemu"
+#define RUNNING "/run/libvirt/qemu"
 #define BELOW "/run/kyok/qemu" /* the folder on disk, while it is covered */
 
-/* What must survive a reboot. */
+/* What must survive a reboot, also if it does not exist yet: and all else that is there, but what
+ * belongs to one run of a VM. */
 static const char *const kept[] = {"nvram", "save", "snapshot", "ram", "checkpoint", "dump"};
 
 static bool is_mounted(const char *path)
@@ -36,12 +41,37 @@ static bool is_mounted(const char *path)
     return found;
 }
 
+/* At boot libvirtd is not asked, since it waits for this; but a unit may be started at any time. */
+static enum kyok_status refuse_running_files(struct cli *cli)
+{
+    char path[PATH_MAX], line[32];
+    bool runs = false;
+    DIR *list = opendir(RUNNING);
+    for (struct dirent *entry; list && !runs && (entry = readdir(list));) {
+        size_t size = strlen(entry->d_name);
+        if (size < 4 || strcmp(entry->d_name + size - 4, ".pid") != 0)
+            continue;
+        snprintf(path, sizeof(path), RUNNING "/%s", entry->d_name);
+        FILE *file = fopen(path, "re");
+        pid_t pid = file && fgets(line, sizeof(line), file) ? (pid_t)strtol(line, NULL, 10) : 0;
+        runs = pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+        if (file)
+            fclose(file);
+    }
+    if (list)
+        closedir(list);
+    if (!runs)
+        return KYOK_OK;
+    kyok_fail(&cli->error, KYOK_BUSY, path, "a VM runs, and its monitor would be hidden");
+    return kyok_remedy(&cli->error, "stop or migrate all VMs of this host first");
+}
+
 static enum kyok_status refuse_running(struct cli *cli)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer output = {0};
     char *rest, *name;
     if (cli_option(cli, "--boot"))
-        return KYOK_OK;
+        return refuse_running_files(cli);
     KYOK_TRY(vm_virsh(&output, &cli->error, "list", "--name", NULL));
     rest = (char *)output.data;
     if (!vm_next_line(&rest, &name))
@@ -73,6 +103,49 @@ static enum kyok_status keep_on_disk(struct cli *cli, const char *name)
     return KYOK_OK;
 }
 
+static bool is_of_one_run(const char *name)
+{
+    static const char *const runs[] = {"domain-", "channel", "dbus", "passt", "slirp", "."};
+    for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++)
+        if (strncmp(name, runs[i], strlen(runs[i])) == 0)
+            return true;
+    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+        if (strcmp(name, kept[i]) == 0)
+            return true; /* kept already */
+    return false;
+}
+
+static enum kyok_status keep_file(struct cli *cli, const char *name)
+{
+    char above[PATH_MAX], below[PATH_MAX];
+    snprintf(above, sizeof(above), "%s/%s", LIVE, name);
+    snprintf(below, sizeof(below), "%s/%s", BELOW, name);
+    int fd = open(above, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || close(fd) != 0 || mount(below, above, NULL, MS_BIND, NULL) != 0)
+        return kyok_fail_errno(&cli->error, above, "the file on disk cannot be mounted");
+    return KYOK_OK;
+}
+
+/* UEFI variables laid there, a newer libvirt's folders: hidden, they would be lost at power-off. */
+static enum kyok_status keep_others(struct cli *cli)
+{
+    enum kyok_status status = KYOK_OK;
+    DIR *list = opendir(BELOW);
+    for (struct dirent *entry; list && status == KYOK_OK && (entry = readdir(list));) {
+        struct stat found;
+        if (is_of_one_run(entry->d_name) ||
+            fstatat(dirfd(list), entry->d_name, &found, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;
+        if (S_ISDIR(found.st_mode))
+            status = keep_on_disk(cli, entry->d_name);
+        else if (S_ISREG(found.st_mode))
+            status = keep_file(cli, entry->d_name);
+    }
+    if (list)
+        closedir(list);
+    return status;
+}
+
 static enum kyok_status cover(struct cli *cli)
 {
     unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
@@ -87,16 +160,12 @@ static enum kyok_status cover(struct cli *cli)
     KYOK_TRY(make_like(cli, LIVE, BELOW));
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
         KYOK_TRY(keep_on_disk(cli, kept[i]));
-    return KYOK_OK;
+    return keep_others(cli);
 }
 
 static void uncover(void)
 {
-    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
-        char path[PATH_MAX];
-        snprintf(path, sizeof(path), "%s/%s", LIVE, kept[i]);
-        umount2(path, MNT_DETACH);
-    }
+    /* With all that is mounted below it. */
     umount2(LIVE, MNT_DETACH);
     umount2(BELOW, MNT_DETACH);
 }

@@ -62,7 +62,9 @@ enum kyok_status vm_hook_disk(const char *vm, const char *uuid, const char *oper
                             uuid, disk) ||
         !kyok_buffer_append(&xml, "", 1))
         return kyok_fail(err, KYOK_SYSTEM, vm, "no memory for XML");
-    return vm_hook(vm, operation, (const char *)xml.data, err);
+    /* What kyok vm unlock --hold gave for the VM's other disks stays. */
+    bool drops = strcmp(operation, "lock") == 0;
+    return vm_hook(vm, drops ? "unplug" : operation, (const char *)xml.data, err);
 }
 
 enum kyok_status vm_temporary(const char *text, char path[64], struct kyok_error *err)

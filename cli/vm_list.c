@@ -171,6 +171,13 @@ static void note_released(const struct kyok_config *config, const json_t *list)
     }
 }
 
+static void list_unreadable(const char *uuid, json_t *list, const struct kyok_error *err)
+{
+    json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s,s:o,s:[{s:s}]}", "vm", uuid, "uuid",
+                                          uuid, "state", "unreadable", "protection", "refused",
+                                          "error", cli_json_error(err), "disks", "disk", "?"));
+}
+
 static const char *text_of(const json_t *object, const char *name, const char *missing)
 {
     const char *text = json_string_value(json_object_get(object, name));
@@ -210,8 +217,10 @@ static enum kyok_status run_list(struct cli *cli)
     KYOK_TRY(cli_config(cli, &config));
     KYOK_TRY(vm_virsh(&output, &cli->error, "list", "--all", "--uuid", NULL));
     char *rest = (char *)output.data, *uuid;
+    /* One VM with XML that nobody can read does not hide the others. */
     while (vm_next_line(&rest, &uuid))
-        KYOK_TRY(describe_vm(uuid, list, &cli->error));
+        if (describe_vm(uuid, list, &cli->error) != KYOK_OK)
+            list_unreadable(uuid, list, &cli->error);
     note_released(config, list);
     if (cli->json)
         return cli_json(cli, list);

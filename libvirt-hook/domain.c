@@ -73,6 +73,37 @@ static struct domain_volume *add_volume(struct domain *domain)
     return &grown[domain->volume_count++];
 }
 
+static struct domain_volume *new_volume(struct reader *reader)
+{
+    struct domain_volume *volume = NULL;
+    if (reader->domain->volume_count == DOMAIN_MAX_VOLUMES)
+        refuse(reader, "the domain has more than 256 encrypted images");
+    else if (!(volume = add_volume(reader->domain)))
+        refuse(reader, "no memory for the domain's disks");
+    return volume;
+}
+
+static void read_secret(const xmlNode *secret, struct domain_volume *volume)
+{
+    volume->secret_uuid = attribute(secret, "uuid");
+    volume->secret_usage = attribute(secret, "usage");
+}
+
+/* Layered encryption names several. None of kyok's disks has more than one: the others stand as
+ * images of their own, without a path. */
+static bool read_more_secrets(struct reader *reader, const xmlNode *first)
+{
+    for (const xmlNode *node = first ? first->next : NULL; node; node = node->next) {
+        if (!is(node, "secret"))
+            continue;
+        struct domain_volume *volume = new_volume(reader);
+        if (!volume)
+            return false;
+        read_secret(node, volume);
+    }
+    return true;
+}
+
 /* encryption stands inside source, or (before libvirt 3.9) beside it. */
 static bool read_source(struct reader *reader, const xmlNode *holder, const xmlNode *disk)
 {
@@ -84,12 +115,12 @@ static bool read_source(struct reader *reader, const xmlNode *holder, const xmlN
         reader->domain->plain_disks += source != NULL;
         return true;
     }
-    if (reader->domain->volume_count == DOMAIN_MAX_VOLUMES)
-        return refuse(reader, "the domain has more than 256 encrypted images");
-    struct domain_volume *volume = add_volume(reader->domain);
-    if (!volume)
-        return refuse(reader, "no memory for the domain's disks");
     const xmlNode *secret = child(encryption, "secret");
+    if (!read_more_secrets(reader, secret))
+        return false;
+    struct domain_volume *volume = new_volume(reader);
+    if (!volume)
+        return false;
     volume->path = attribute(source, "file");
     if (!volume->path) {
         volume->path = attribute(source, "dev");
@@ -97,8 +128,7 @@ static bool read_source(struct reader *reader, const xmlNode *holder, const xmlN
     }
     volume->protocol = volume->path ? NULL : attribute(source, "protocol");
     volume->target = attribute(child(disk, "target"), "dev");
-    volume->secret_uuid = attribute(secret, "uuid");
-    volume->secret_usage = attribute(secret, "usage");
+    read_secret(secret, volume);
     return true;
 }
 
@@ -258,6 +288,33 @@ bool domain_parse(const char *xml, size_t size, struct domain *domain, char *why
     if (!good)
         domain_free(domain);
     return good;
+}
+
+bool stored_secret_parse(const char *xml, size_t size, struct stored_secret *secret)
+{
+    char why[256];
+    struct reader reader = {.why = why, .why_size = sizeof(why)};
+    *secret = (struct stored_secret){0};
+    xmlDoc *document = read_document(&reader, xml, size);
+    const xmlNode *root = document ? xmlDocGetRootElement(document) : NULL;
+    bool good = root && is(root, "secret");
+    if (good) {
+        const xmlNode *usage = child(root, "usage");
+        char *description = content(child(root, "description"));
+        secret->uuid = content(child(root, "uuid"));
+        secret->usage = content(child(usage, "volume"));
+        secret->ours = description && strncmp(description, "kyok: ", 6) == 0;
+        free(description);
+    }
+    xmlFreeDoc(document);
+    return good;
+}
+
+void stored_secret_free(struct stored_secret *secret)
+{
+    free(secret->uuid);
+    free(secret->usage);
+    *secret = (struct stored_secret){0};
 }
 
 void domain_free(struct domain *domain)

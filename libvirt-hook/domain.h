@@ -25,6 +25,7 @@ struct domain_volume {
     char *secret_uuid; /* as the XML has it; one of these two, or neither */
     char *secret_usage;
     bool block;
+    bool foreign; /* somebody else stored its secret: set by hook_mark_foreign() */
 };
 
 /* <kyok:record disk='LUKS-UUID'>JSON</kyok:record>, or vtpm='SECRET-UUID'; pending='yes'. */
@@ -37,6 +38,7 @@ struct domain_record {
 struct domain {
     char *name, *uuid;
     char *vtpm_secret; /* UUID of the secret of the vTPM's state; NULL: none */
+    bool vtpm_foreign; /* as of a volume */
     bool has_tpm;      /* an emulated one, encrypted or not */
     char *nvram;       /* path, or NULL */
     long priority;     /* <kyok:vm priority='N'>: which start first after a reboot; 0 */
@@ -46,6 +48,14 @@ struct domain {
     struct domain_record *records;
     size_t record_count;
 };
+
+/* A stored secret's XML: who is meant by it, and whether kyok made it. */
+struct stored_secret {
+    char *uuid, *usage;
+    bool ours;
+};
+bool stored_secret_parse(const char *xml, size_t size, struct stored_secret *secret);
+void stored_secret_free(struct stored_secret *secret);
 
 /* Fills *domain; false and a sentence in why when the XML is refused. Fuzzed. */
 bool domain_parse(const char *xml, size_t size, struct domain *domain, char *why, size_t why_size);

@@ -39,8 +39,9 @@ enum hook_action {
     HOOK_PREPARE,
     HOOK_RELEASE,
     HOOK_SWEEP,
-    HOOK_HOLD, /* kyok vm unlock: as prepare, until it is dropped */
-    HOOK_DROP, /* kyok vm lock */
+    HOOK_HOLD,       /* kyok vm unlock: as prepare, until it is dropped */
+    HOOK_DROP,       /* kyok vm lock */
+    HOOK_DROP_DISKS, /* after kyok vm attach or copy: of the disks in the XML alone */
     HOOK_PRELOAD,
     HOOK_PRELOAD_END,
 };
@@ -83,6 +84,9 @@ bool hook_read_config(const char *path, struct hook_config *config);
 
 /* Has this domain a record somewhere, as far as can be told without reading an image? */
 bool hook_may_have_record(const struct domain *domain, const struct hook_config *config);
+/* Marks the encrypted images whose secrets somebody else stored, so that none of kyok's can be
+ * meant; true if all are. Asks libvirt's files, not libvirt. */
+bool hook_mark_foreign(struct domain *domain, const char *secrets_folder);
 /* Domains with a record that libvirtd starts by itself, the highest priority first. */
 struct domain *autostart_read(const char *folder, const struct hook_config *config, size_t *count);
 void autostart_free(struct domain *list, size_t count);

@@ -26,7 +26,7 @@ static const struct {
     {"started", "begin", HOOK_RELEASE}, /* QEMU has them, the vTPM too */
     {"release", "end", HOOK_RELEASE},   /* also after a failed start */
     {"unlock", "begin", HOOK_HOLD},     /* kyok vm unlock and lock; no words of libvirt's */
-    {"lock", "begin", HOOK_DROP},
+    {"lock", "begin", HOOK_DROP},       {"unplug", "begin", HOOK_DROP_DISKS},
 };
 
 static enum hook_action action_of(const char *operation, const char *step)
@@ -37,11 +37,19 @@ static enum hook_action action_of(const char *operation, const char *step)
     return HOOK_NOTHING;
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* One more byte than is allowed, so that too much is seen as such. */
 static char *read_input(size_t *size)
 {
     char *text = NULL;
     size_t room = 0;
+    int64_t end = now_ms() + HOOK_TIMEOUT_MS;
     struct pollfd input = {.fd = 0, .events = POLLIN};
     for (*size = 0; *size <= DOMAIN_XML_MAX;) {
         if (*size == room) {
@@ -51,7 +59,8 @@ static char *read_input(size_t *size)
                 break;
             text = grown;
         }
-        if (poll(&input, 1, HOOK_TIMEOUT_MS) <= 0)
+        int64_t left = end - now_ms();
+        if (left <= 0 || poll(&input, 1, (int)left) <= 0)
             break;
         ssize_t got = read(0, text + *size, room - *size);
         if (got == 0)
@@ -107,12 +116,15 @@ static int work_on(enum hook_action action, const struct hook_config *config,
 }
 
 static bool is_needed(enum hook_action action, const struct hook_config *config,
-                      const struct domain *domain)
+                      struct domain *domain)
 {
     const char *uuid = domain->uuid ? domain->uuid : "";
-    if (action == HOOK_RELEASE || action == HOOK_DROP)
-        return hook_has_mark(action == HOOK_DROP ? HOOK_HELD : HOOK_STARTING, uuid);
-    return hook_may_have_record(domain, config);
+    if (action == HOOK_RELEASE)
+        return hook_has_mark(HOOK_STARTING, uuid);
+    if (action == HOOK_DROP || action == HOOK_DROP_DISKS)
+        return hook_has_mark(HOOK_HELD, uuid);
+    bool foreign = hook_mark_foreign(domain, HOOK_SECRETS);
+    return !foreign || hook_may_have_record(domain, config);
 }
 
 static int handle(enum hook_action action, const char *vm)
@@ -226,8 +238,18 @@ static const struct {
     {"--preload", preload_all}, {"--preload-end", preload_end},
 };
 
+/* Whoever runs the hook has an environment; what names code comes from fixed places alone. */
+static void clean_environment(void)
+{
+    static const char *const names[] = {"KYOK_CONF", "OPENSSL_CONF", "OPENSSL_MODULES",
+                                        "OPENSSL_ENGINES", "SOFTHSM2_CONF"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        unsetenv(names[i]);
+}
+
 int main(int argc, char **argv)
 {
+    clean_environment();
     for (size_t i = 0; argc == 2 && i < sizeof(options) / sizeof(options[0]); i++)
         if (strcmp(argv[1], options[i].name) == 0)
             return options[i].run();

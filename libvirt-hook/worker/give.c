@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,6 +14,52 @@ static enum kyok_status refuse_foreign(const struct need *need, struct kyok_erro
               "libvirt has a stored secret of this name that kyok did not make");
     return kyok_remedy(err, "it opens the disk without a custodian: virsh secret-undefine %s",
                        need->secret.uuid);
+}
+
+enum kyok_status check_foreign(struct work *work, struct need *need, struct kyok_error *err)
+{
+    enum secret_state state;
+    const char *name = need->secret.usage ? need->secret.usage : need->secret.uuid;
+    KYOK_TRY(work_ensure_secrets(work, err));
+    KYOK_TRY(secrets_find(work->secrets, &need->secret, &state, err));
+    if (state == SECRET_FOREIGN)
+        return KYOK_OK;
+    if (state == SECRET_OURS)
+        kyok_fail(err, KYOK_REFUSED, name, "the secret was given for another VM or disk");
+    else
+        kyok_fail(err, KYOK_REFUSED, name, "libvirt has no such secret, and the disk no record");
+    return kyok_remedy(err,
+                       "an encrypted disk of kyok's is named by its file or device, beside which "
+                       "its record lies; any other needs a secret of libvirt's");
+}
+
+struct search {
+    const char *folder, *volume;
+    const char *secret;
+    bool other;
+};
+
+static void look_for_other(void *caller, const struct mark *mark)
+{
+    struct search *search = caller;
+    if (strcmp(mark->secret, search->secret) == 0 && !mark_is(search->folder, mark, search->volume))
+        search->other = true;
+}
+
+/* A secret of one volume is never another's, whoever names it. */
+static enum kyok_status refuse_other_volume(const struct need *need, struct kyok_error *err)
+{
+    static const char *const folders[] = {HOOK_STARTING, HOOK_HELD};
+    struct search search = {.volume = need->volume_uuid, .secret = need->secret.uuid};
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        search.folder = folders[i];
+        marks_each(folders[i], INT32_MIN, look_for_other, &search);
+    }
+    if (!search.other)
+        return KYOK_OK;
+    kyok_fail(err, KYOK_REFUSED, need->secret.uuid, "the secret is in use for another disk");
+    return kyok_remedy(err, "kyok disk info %s prints the XML with the secret of this disk",
+                       need->path);
 }
 
 static enum kyok_status define(struct work *work, struct need *need, struct kyok_bytes passphrase,
@@ -26,6 +73,7 @@ static enum kyok_status define(struct work *work, struct need *need, struct kyok
     memcpy(mark.secret, need->secret.uuid, sizeof(mark.secret));
     memcpy(mark.vm, work->vm, sizeof(mark.vm));
     snprintf(description, sizeof(description), "%s, volume %s", need->what, need->volume_uuid);
+    KYOK_TRY(refuse_other_volume(need, err));
     /* The guard, then the mark, then the secret: whoever dies in between is swept. */
     if (strcmp(work->marks, HOOK_STARTING) == 0)
         guard_ensure();
@@ -102,17 +150,28 @@ enum kyok_status give(struct work *work, struct need *need, struct kyok_error *e
     KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
     KYOK_TRY(work_open_record(work, need, &opened, err));
     if (!opened.passphrase)
-        return KYOK_OK;
+        return check_foreign(work, need, err);
     return define(work, need, kyok_secret_bytes(opened.passphrase), err);
 }
 
 /* --- taking back --- */
+
+static bool is_named(const struct domain *domain, const char *secret)
+{
+    for (size_t i = 0; i < domain->volume_count; i++)
+        if (domain->volumes[i].secret_uuid &&
+            strcasecmp(domain->volumes[i].secret_uuid, secret) == 0)
+            return true;
+    return false;
+}
 
 static void take_mark(void *caller, const struct mark *mark)
 {
     struct work *work = caller;
     struct kyok_error err;
     if (work->domain && strcmp(mark->vm, work->vm) != 0)
+        return;
+    if (work->request->action == HOOK_DROP_DISKS && !is_named(work->domain, mark->secret))
         return;
     /* The mark goes last: whoever dies before, or fails, leaves it to the next sweep. */
     if (mark_is_last(work->marks, mark) &&

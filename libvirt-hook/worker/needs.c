@@ -33,6 +33,13 @@ static bool has_sidecar(const struct domain_volume *volume)
     return sidecar && access(sidecar, F_OK) == 0;
 }
 
+static void name_foreign_secret(const struct domain_volume *volume, struct need *need)
+{
+    need->secret.usage = volume->secret_usage;
+    if (volume->secret_uuid && kyok_uuid_canonical(volume->secret_uuid, need->secret.uuid))
+        need->secret.usage = NULL;
+}
+
 static enum kyok_status name_disk_secret(const struct domain_volume *volume, struct need *need,
                                          struct kyok_error *err)
 {
@@ -52,6 +59,8 @@ enum kyok_status need_of_volume(struct work *work, const struct domain_volume *v
 {
     *need = (struct need){.path = volume->path, .volume = {.fd = -1}};
     snprintf(need->what, sizeof(need->what), "disk %.60s", volume->target ? volume->target : "?");
+    name_foreign_secret(volume, need);
+    need->foreign = volume->foreign;
     if (!volume->path)
         return KYOK_OK;
     work_doing(work, "look at the storage that holds it", "reading %s", volume->path);
@@ -104,8 +113,11 @@ static bool give_one(struct work *work, struct need *need, give_function *functi
                      enum kyok_status status, struct kyok_error *err)
 {
     work->key[0] = 0;
-    if (status == KYOK_OK && (need->copies.count > 0 || need->plain))
+    bool is_kyoks = need->copies.count > 0 || need->plain;
+    if (status == KYOK_OK && is_kyoks)
         status = function(work, need, err);
+    else if (status == KYOK_OK && work->request->action == HOOK_PREPARE && !need->foreign)
+        status = check_foreign(work, need, err);
     if (status != KYOK_OK) {
         tell(work, need, err);
         work->result = status == KYOK_UNREACHABLE ? HOOK_AWAY : 1;
@@ -126,6 +138,7 @@ bool needs_each(struct work *work, give_function *function)
     }
     if (good && domain->vtpm_secret) {
         enum kyok_status status = need_of_vtpm(work, domain->vtpm_secret, &need, &err);
+        need.foreign = domain->vtpm_foreign;
         good = give_one(work, &need, function, status, &err);
     }
     return good;

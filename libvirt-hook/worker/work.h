@@ -29,7 +29,8 @@ struct need {
     struct kyok_record_binding binding;
     struct kyok_volume volume; /* fd -1 for a vTPM */
     struct kyok_record_copies copies;
-    bool plain; /* no record: a KMIP server may have the passphrase itself */
+    bool foreign; /* somebody else stored its secret */
+    bool plain;   /* no record: a KMIP server may have the passphrase itself */
 };
 
 void need_free(struct need *need);
@@ -51,6 +52,9 @@ enum kyok_status work_ensure_secrets(struct work *work, struct kyok_error *err);
 enum kyok_status work_open_record(struct work *work, struct need *need,
                                   struct kyok_record_opened *opened, struct kyok_error *err);
 
+/* An encrypted image without a record may use a secret that somebody else made, and no other: one
+ * of kyok's was given for another disk, and one that does not exist could become one meanwhile. */
+enum kyok_status check_foreign(struct work *work, struct need *need, struct kyok_error *err);
 /* Opens the record and gives the passphrase to libvirt. */
 enum kyok_status give(struct work *work, struct need *need, struct kyok_error *err);
 /* Takes back what the marks of this VM say; without a domain, what old marks say. */

@@ -80,7 +80,9 @@ static bool begin(struct work *work)
 {
     enum hook_action action = work->request->action;
     work->deadline = kyok_deadline_in_ms((int64_t)work->request->timeout_ms - MARGIN_MS);
-    work->marks = action == HOOK_HOLD || action == HOOK_DROP ? HOOK_HELD : HOOK_STARTING;
+    work->marks = action == HOOK_HOLD || action == HOOK_DROP || action == HOOK_DROP_DISKS
+                      ? HOOK_HELD
+                      : HOOK_STARTING;
     if (!work->domain)
         return true;
     if (work->domain->name && kyok_uuid_canonical(work->domain->uuid, work->vm))

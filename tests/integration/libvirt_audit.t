@@ -29,8 +29,18 @@ virsh -q start --paused one >/dev/null
 is "with stock libvirt the passphrase can be computed from what lies on the host" "$(stolen /var/lib/libvirt/qemu)" "$pass"
 like "audit: the master key" "$(audit)" '^master-key: /var/lib/libvirt/qemu/domain-'
 like "audit: the log" "$(audit)" '^log: .*one.log'
+head -c 8180 /dev/zero | tr '\0' x >/var/log/libvirt/qemu/one.log.0; cat /var/log/libvirt/qemu/one.log >>/var/log/libvirt/qemu/one.log.0
+like "audit: a rotated log, across its pieces" "$(audit)" '^log: .*one.log.0'
+rm /var/log/libvirt/qemu/one.log.0
+sed "s|<name>one<|<name>poison<|; s|<uuid>.*</uuid>||; s|<metadata></metadata>|<metadata><k:vm xmlns:k='urn:kyok:libvirt:1'><k:record/></k:vm></metadata>|" one.img.domain >poison.xml
+ok "a VM with metadata that cannot be read" virsh -q define poison.xml
+like "audit: that is one finding" "$(audit)" '^unreadable: '
+like "and hides no other" "$(audit)" '^master-key: '
+ok "list shows the others" sh -c "'$KYOK' vm list | grep -q '^one '"
+virsh -q undefine poison >/dev/null
 refused "audit's exit code is 1 when there is a finding" 1 'findings' "$KYOK" vm audit
 refused "harden refuses while a VM runs" 1 'one: the VM runs' "$KYOK" vm harden
+refused "its unit, started by hand, too" 1 'a VM runs' "$KYOK" vm harden --boot
 virsh -q managedsave one >/dev/null
 like "audit: a save image" "$(audit)" '^save-image: .*one.save'
 virsh -q managedsave-remove one >/dev/null
@@ -54,7 +64,11 @@ ok "--json" sh -c "'$KYOK' vm audit --json 2>/dev/null | perl -MJSON::PP -0777 -
 
 # --- hardened ---
 mkdir -p /var/lib/libvirt/qemu/nvram; echo variables >/var/lib/libvirt/qemu/nvram/one_VARS.fd
+echo own >/var/lib/libvirt/qemu/db_VARS.fd; mkdir /var/lib/libvirt/qemu/varstore; echo own >/var/lib/libvirt/qemu/varstore/db.json
 ok "harden" "$KYOK" vm harden
+is "what else lies there is still there" "$(cat /var/lib/libvirt/qemu/db_VARS.fd /var/lib/libvirt/qemu/varstore/db.json | tr '\n' ' ')" 'own own '
+echo changed >/var/lib/libvirt/qemu/db_VARS.fd
+is "and on disk" "$(cat /run/kyok/qemu/db_VARS.fd)" changed
 ok "twice does nothing" "$KYOK" vm harden
 like "the folder is in memory" "$(findmnt -n -o FSTYPE /var/lib/libvirt/qemu)" 'tmpfs|ramfs'
 is "nvram is still on disk" "$(cat /var/lib/libvirt/qemu/nvram/one_VARS.fd)" variables
@@ -74,6 +88,7 @@ ok "restore" virsh -q start one
 refused "removal is refused while a VM runs" 1 'one: the VM runs' "$KYOK" vm harden --remove
 virsh -q destroy one >/dev/null
 ok "removal" "$KYOK" vm harden --remove
+is "what changed there stays" "$(cat /var/lib/libvirt/qemu/db_VARS.fd)" changed
 is "the folder is on disk again" "$(grep -c ' /var/lib/libvirt/qemu ' /proc/self/mounts)" 0
 ok "the VM starts" virsh -q start --paused one
 virsh -q destroy one >/dev/null

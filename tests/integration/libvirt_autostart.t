@@ -79,7 +79,7 @@ fi
 ok "afterwards, though killed several times on the way" "$hook" --preload-end
 is "a stored secret is as it was" "$(base64 -d </etc/libvirt/secrets/$stored.base64)" kept
 is "and was not touched" "$(stat -c %i:%Y /etc/libvirt/secrets/$stored.base64)" "$inode"
-is "what was removed is gone from the disk" "$(ls /etc/libvirt/secrets | grep -c $gone)" 0
+is "what was removed is gone from the disk" "$(find /etc/libvirt/secrets -name "$gone*" | wc -l)" 0
 is "no memory file system is left" "$(grep -c kyok/secrets /proc/self/mounts)" 0
 ok "the folder on disk is back" test -f /etc/libvirt/secrets/$stored.base64
 ok "with the secret that was stored meanwhile" test -f /etc/libvirt/secrets/7e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11.xml

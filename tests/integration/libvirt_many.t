@@ -30,7 +30,7 @@ printf %064d 7 >pass
 truncate -s 6M stored.img
 cryptsetup luksFormat -q --type luks1 --pbkdf-force-iterations 1000 --key-size 512 --hash sha256 --key-file pass stored.img
 u=6e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11
-echo "<secret ephemeral='yes' private='yes'><uuid>$u</uuid></secret>" >secret.xml
+echo "<secret ephemeral='no' private='yes'><uuid>$u</uuid></secret>" >secret.xml
 virsh -q secret-define secret.xml >/dev/null && virsh -q secret-set-value $u --file pass --plain >/dev/null
 libvirtd_domain stored raw "$SANDBOX/stored.img" "uuid='$u'" >stored.xml
 ok "a VM with a stored secret" virsh -q define stored.xml

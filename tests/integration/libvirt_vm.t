@@ -64,6 +64,28 @@ refused "the overlay has the same passphrase but another volume: no record" any 
 virsh -q define one.img.domain >/dev/null
 no_leaks 'held secrets'
 
+# --- another VM names this VM's secret, past the record: through a link, a storage pool, for a disk of its own ---
+mal() { # DISK-SOURCE... : a VM "mal" whose disk is that, with the secret of VM one
+    libvirtd_domain mal raw /x "uuid='$secret'" "" | sed "s|<disk type='file' |<disk type='$1' |; s|<source file='/x'|<source $2|; s|</source>|</source><readonly/>|" >mal.xml
+    virsh -q undefine mal >/dev/null 2>&1; virsh -q define mal.xml
+}
+ln -s "$SANDBOX/one.img" link.img
+for held in held starting; do
+    [ $held = starting ] || "$KYOK" vm unlock one --hold >/dev/null
+    mal file "file='$SANDBOX/link.img'"
+    refused "a link to the image, secret $held: refused" any 'VM mal: disk vda.*(another VM or disk|no such secret)' start mal
+    mal volume "pool='p' volume='one.img'"
+    refused "a pool's volume, secret $held: refused" any 'VM mal: disk vda.*(another VM or disk|no such secret)|pool' start mal
+    ok "no secret is left" "$KYOK" vm lock one; "$KYOK" vm unlock one >/dev/null
+done
+"$KYOK" vm unlock one --hold >/dev/null
+"$KYOK" disk create "$SANDBOX/own.img" --size 1M --key root --any-vm >/dev/null
+mal file "file='$SANDBOX/own.img'"
+refused "a disk of its own under the other's secret: refused" any 'VM mal: disk vda.*in use for another disk' start mal
+ok "and the other's is still right: it starts" start one
+virsh -q destroy one >/dev/null; virsh -q undefine mal >/dev/null
+"$KYOK" vm lock one >/dev/null; "$KYOK" vm unlock one >/dev/null
+
 # --- hot-plug: no hook runs there ---
 ok "it starts" start one
 "$KYOK" disk create "$SANDBOX/plug.img" --size 1M --key root --vm "$u" >/dev/null
@@ -74,6 +96,14 @@ ok "and unplugged" "$KYOK" vm detach one vdb
 no_leaks 'hot-plug'
 ok "no secret is left" no_secrets
 "$KYOK" disk create "$SANDBOX/foreign.img" --size 1M --key root --vm "$(cat /proc/sys/kernel/random/uuid)" >/dev/null
+ok "unlock --hold" "$KYOK" vm unlock one --hold
+"$KYOK" disk create "$SANDBOX/more.img" --size 1M --key root --vm "$u" >/dev/null
+ok "a disk is plugged meanwhile" "$KYOK" vm attach one "$SANDBOX/more.img" --target vdd
+is "libvirt holds the secret of the VM's own disk as before" "$(virsh -q secret-list | grep -c "$secret")" 1
+is "and no other" "$(virsh -q secret-list | grep -c .)" 1
+"$KYOK" vm lock one >/dev/null; "$KYOK" vm unlock one >/dev/null
+ok "a process's environment leads the hook nowhere" sh -c "KYOK_CONF=/nonexistent '$KYOK' vm unlock one --hold --config /etc/kyok/kyok.conf"
+"$KYOK" vm lock one >/dev/null; "$KYOK" vm unlock one >/dev/null
 refused "another VM's disk is not plugged" 1 'belongs to another VM' "$KYOK" vm attach one "$SANDBOX/foreign.img" --target vdc
 ok "no secret is left" no_secrets
 virsh -q destroy one >/dev/null
