@@ -161,6 +161,9 @@ refused "a secret key has no PEM reference" 2 'this is a secret-key' \
     "$KYOK" key reference 'pkcs11:token=web;object=aes-256'
 refused "nor does a PIN go into a file" 1 'PIN does not belong' \
     "$KYOK" key reference 'pkcs11:token=web;object=www?pin-value=1234'
+mkfifo "$SANDBOX/pipe"
+refused "no pipe or device is replaced" 2 'not a regular file' "$KYOK" key reference www --force -o "$SANDBOX/pipe"
+ok "it is still there" test -p "$SANDBOX/pipe"
 refused "a folder that is not there" 1 'ENOENT' "$KYOK" key reference www -o "$SANDBOX/no/where.pem"
 is "nothing is left behind" "$(find "$SANDBOX" -name '*.pem.*')" ""
 like "a group is kept in the file" "$($KYOK key reference 'pkcs11:object=www?kyok-group=hsm' --json |

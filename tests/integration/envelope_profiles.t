@@ -77,7 +77,7 @@ while read -r profile aes rsa pre descend rotate suspend import destroy; do
     stated "$rsa" 'generate rsa-2048' key generate "pkcs11:token=test;object=r$n" --type rsa-2048
     stated "$pre" 'generate pre-active' key generate "pkcs11:token=test;object=p$n" --type aes-256 --pre-active
     stated "$descend" 'descend' key descend "$key" --for "w$n"
-    stated "$import" 'import' key import "pkcs11:token=test;object=i$n" --begin --allow-oaep-sha1 -o /dev/null
+    stated "$import" 'import' key import "pkcs11:token=test;object=i$n" --begin --allow-oaep-sha1 -o "$SANDBOX/offer$n"
     stated "$rotate" 'rotate aes-256' key rotate "$key"
     stated "$suspend" 'suspend' key state "pkcs11:token=test;object=s$n" suspended
     stated "$destroy" 'destroy' key destroy "pkcs11:token=test;object=x$n" --in empty --confirm "x$n"
