@@ -17,8 +17,8 @@ enum kyok_status kyok_pin_source_read(const char *source, struct kyok_secret **p
  * kyok_pin_source_read() that fails with EACCES/ENOENT falls back to the kept value, which children
  * inherit. Reading again renews it. */
 enum kyok_status kyok_pin_source_keep(const char *source, struct kyok_error *err);
-/* True when this process can have nothing but the kept value: a PIN that was corrected at its source
- * does not reach it. */
+/* True when this process can have nothing but the kept value: a PIN that was corrected at its
+ * source does not reach it. */
 bool kyok_pin_source_only_kept(const char *source);
 
 #endif
