@@ -4,9 +4,11 @@
 #include "libvirt-hook/hook.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 static bool holds(const struct domain *domain, const char *luks_uuid)
 {
@@ -248,6 +250,17 @@ enum kyok_status holders_write(struct cli *cli, const struct disk *disk,
 {
     KYOK_TRY(disk_write_record(cli, pending ? disk->pending : disk->record, json));
     return write_metadata(cli, disk, holders, pending, json);
+}
+
+enum kyok_status holders_drop_pending(struct cli *cli, const struct disk *disk,
+                                      const struct holders *holders)
+{
+    const struct kyok_error before = cli->error;
+    (void)write_metadata(cli, disk, holders, true, kyok_bytes(NULL, 0));
+    cli->error = before;
+    if (unlink(disk->pending) != 0 && errno != ENOENT)
+        return kyok_fail_errno(&cli->error, disk->pending, "the stale record cannot be removed");
+    return disk_sync_folder(cli, disk->pending);
 }
 
 /* Metadata first: while the pending file exists a second run knows that this one did not end. */

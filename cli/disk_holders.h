@@ -23,6 +23,9 @@ enum kyok_status holders_refuse_held(struct cli *cli, const struct disk *disk);
 /* Writes json as the pending copy, or as the copy, everywhere. The file comes first. */
 enum kyok_status holders_write(struct cli *cli, const struct disk *disk,
                                const struct holders *holders, bool pending, struct kyok_bytes json);
+/* Removes the pending copies, which open nothing; those of metadata as far as libvirt answers. */
+enum kyok_status holders_drop_pending(struct cli *cli, const struct disk *disk,
+                                      const struct holders *holders);
 /* The pending copies become the copies. json: what they hold. */
 enum kyok_status holders_commit(struct cli *cli, const struct disk *disk,
                                 const struct holders *holders, struct kyok_bytes json);

@@ -190,6 +190,20 @@ static enum kyok_status amend(struct cli *cli, const struct disk *disk, json_t *
     return status;
 }
 
+/* While it runs the header changes under the reader. */
+enum kyok_status live_settle(struct cli *cli, struct disk *disk)
+{
+    struct kyok_error none;
+    struct kyok_volume fresh;
+    if (!disk->live)
+        return KYOK_OK;
+    (void)live_qemu_job(disk->live, JOB, &none);
+    KYOK_TRY(kyok_volume_open(disk->image, KYOK_VOLUME_READ, &fresh, &cli->error));
+    disk->volume.luks = fresh.luks;
+    kyok_volume_close(&fresh);
+    return KYOK_OK;
+}
+
 enum kyok_status live_add_slot(struct cli *cli, const struct disk *disk, struct kyok_bytes old,
                                struct kyok_bytes fresh)
 {

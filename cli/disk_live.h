@@ -23,6 +23,9 @@ enum kyok_status live_vm_find(const char *image, bool all, struct live_vm *vm,
  * --qmp names a QEMU that has, through that QEMU; disk->live is not NULL then. */
 enum kyok_status live_disk_open(struct cli *cli, const char *image, struct disk *disk);
 
+/* Waits for what a run before, which was killed, told QEMU to do, and reads the header anew. */
+enum kyok_status live_settle(struct cli *cli, struct disk *disk);
+
 /* Adds a slot for fresh. old opens the volume. QEMU stops the guest's I/O for a second or two while
  * it measures the processor. */
 enum kyok_status live_add_slot(struct cli *cli, const struct disk *disk, struct kyok_bytes old,

@@ -5,6 +5,7 @@
  * goes on; it copies again only while no VM has the new disk.
  */
 #include "cli/disk_move.h"
+#include "cli/disk_attributes.h"
 #include "cli/disk_device.h"
 #include "cli/disk_live.h"
 #include "cli/disk_new.h"
@@ -89,18 +90,14 @@ static enum kyok_status make_target(struct cli *cli, struct kyok_context *contex
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = {0};
     KYOK_AUTO_SECRET struct kyok_secret *passphrase = NULL;
     uint64_t size;
-    struct stat status;
     KYOK_TRY(disk_guest_size(cli, &move->from, &size));
     KYOK_TRY(disk_new_open(cli, move->target, size, &made));
     KYOK_TRY(kyok_passphrase_new(&passphrase, &cli->error));
     KYOK_TRY(rekey_seal(cli, context, &move->from, made.luks.uuid, &move->old, 1,
                         kyok_secret_bytes(passphrase), &json));
     KYOK_TRY(mark(cli, move, made.luks.uuid, false));
-    if (!made.block && fstat(move->from.volume.fd, &status) == 0 &&
-        !move->from.volume.block_device &&
-        (fchown(made.fd, status.st_uid, status.st_gid) != 0 ||
-         fchmod(made.fd, status.st_mode & 07777) != 0))
-        return kyok_fail_errno(&cli->error, move->target, "the new image cannot get its owner");
+    if (!made.block)
+        KYOK_TRY(disk_copy_attributes(cli, move->from.volume.fd, made.fd, move->target));
     return disk_new_write(cli, &made, kyok_secret_bytes(passphrase), &json);
 }
 

@@ -4,6 +4,7 @@
  * old one's name when it is whole. The pending record opens the new image, the record the old one.
  */
 #include "cli/disk.h"
+#include "cli/disk_attributes.h"
 #include "cli/disk_move.h"
 #include "cli/disk_rekey.h"
 
@@ -11,7 +12,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct copying {
@@ -66,7 +66,6 @@ enum kyok_status disk_guest_size(struct cli *cli, const struct disk *disk, uint6
 static enum kyok_status make_image(struct cli *cli, const struct disk *disk,
                                    struct copying *copying, struct kyok_bytes passphrase)
 {
-    struct stat status;
     struct kyok_luks luks = {.uuid = ""};
     uint64_t size = 0;
     KYOK_TRY(disk_guest_size(cli, disk, &size));
@@ -79,11 +78,7 @@ static enum kyok_status make_image(struct cli *cli, const struct disk *disk,
     memcpy(luks.uuid, disk->volume.luks.uuid, sizeof(luks.uuid));
     KYOK_TRY(kyok_volume_create(copying->fd, copying->path, disk->volume.format, size, passphrase,
                                 &luks, &cli->error));
-    if (fstat(disk->volume.fd, &status) != 0 ||
-        fchown(copying->fd, status.st_uid, status.st_gid) != 0 ||
-        fchmod(copying->fd, status.st_mode & 07777) != 0)
-        return kyok_fail_errno(&cli->error, copying->path, "the new image cannot get its owner");
-    return KYOK_OK;
+    return disk_copy_attributes(cli, disk->volume.fd, copying->fd, copying->path);
 }
 
 static enum kyok_status take_name(struct cli *cli, const struct disk *disk, struct copying *copying)

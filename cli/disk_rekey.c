@@ -21,23 +21,40 @@ static bool has_pending(const struct disk *disk)
     return access(disk->pending, F_OK) == 0;
 }
 
-/* The copies that are not pending. */
-static enum kyok_status open_active(struct cli *cli, struct kyok_context *context,
-                                    const struct disk *disk, struct kyok_record_opened *opened)
+/* The copies that are pending, or those that are not. volume NULL: whether a custodian opens one,
+ * whatever the header says. */
+static enum kyok_status open_copies(struct kyok_context *context, const struct disk *disk,
+                                    bool pending, const struct kyok_volume *volume,
+                                    struct kyok_record_opened *opened, struct kyok_error *err)
 {
     const struct kyok_record_binding binding = {.luks_uuid = disk->volume.luks.uuid};
-    struct kyok_record_copies active = {.count = 0};
+    struct kyok_record_copies some = {.count = 0};
     enum kyok_status status = KYOK_OK;
     for (size_t i = 0; i < disk->copies.count && status == KYOK_OK; i++)
-        if (!disk->copies.list[i].pending)
-            status =
-                kyok_record_copies_add(&active, disk->copies.list[i].where, false,
-                                       kyok_buffer_bytes(&disk->copies.list[i].json), &cli->error);
+        if (disk->copies.list[i].pending == pending)
+            status = kyok_record_copies_add(&some, disk->copies.list[i].where, false,
+                                            kyok_buffer_bytes(&disk->copies.list[i].json), err);
     if (status == KYOK_OK)
-        status = kyok_record_open(context, &active, &binding, &disk->volume, DISK_TIMEOUT_MS,
-                                  opened, &cli->error);
-    kyok_record_copies_free(&active);
+        status = kyok_record_open(context, &some, &binding, volume, DISK_TIMEOUT_MS, opened, err);
+    kyok_record_copies_free(&some);
     return status;
+}
+
+/* The header refuses these copies. Only one that its custodian opens tells by that that its key
+ * slot is free. */
+static enum kyok_status slot_is_free(struct kyok_context *context, const struct disk *disk,
+                                     bool pending, struct kyok_error *err)
+{
+    KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
+    return open_copies(context, disk, pending, NULL, &opened, err);
+}
+
+static bool has_former(const struct disk *disk)
+{
+    for (size_t i = 0; i < disk->copies.count; i++)
+        if (!disk->copies.list[i].pending)
+            return true;
+    return false;
 }
 
 enum kyok_status rekey_prove_fresh(struct cli *cli, const char *image, struct kyok_bytes passphrase)
@@ -65,6 +82,27 @@ enum kyok_status rekey_erase_slot(struct cli *cli, struct disk *disk, unsigned s
                       : kyok_volume_erase_slot(&disk->volume, slot, &cli->error);
 }
 
+/* A record whose custodian is gone for good: whether its key slot is open nobody can tell any more.
+ * QEMU may have written the header: it is read anew. */
+static enum kyok_status tell_open_slots(struct cli *cli, const struct disk *disk, unsigned own,
+                                        const char *done, const struct kyok_error *why)
+{
+    char list[4 * KYOK_LUKS_SLOTS] = "";
+    KYOK_CLEANUP(kyok_volume_close) struct kyok_volume fresh = {.fd = -1};
+    KYOK_TRY(kyok_volume_open(disk->image, KYOK_VOLUME_READ, &fresh, &cli->error));
+    for (unsigned i = 0; i < KYOK_LUKS_SLOTS; i++)
+        if (fresh.luks.slots[i].active && i != own)
+            snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%u", *list ? ", " : "",
+                     i);
+    if (!*list)
+        return KYOK_OK;
+    kyok_fail(&cli->error, KYOK_INCOMPLETE, disk->image,
+              "%s, but key slot %s may be open to a record that cannot be opened: %s", done, list,
+              why->reason);
+    return kyok_remedy(
+        &cli->error, "kyok disk adopt --forget-old %s leaves the record's slot alone", disk->image);
+}
+
 /* A pending record that already opens the disk becomes the record, and the slot of the one before
  * is erased while that one can still tell which it is. */
 static enum kyok_status complete(struct cli *cli, struct kyok_context *context, struct disk *disk,
@@ -72,23 +110,29 @@ static enum kyok_status complete(struct cli *cli, struct kyok_context *context, 
                                  const struct kyok_record_opened *pending)
 {
     KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened former = {0};
-    struct kyok_error none = cli->error;
-    enum kyok_status status = open_active(cli, context, disk, &former);
+    struct kyok_error why = cli->error, none;
+    enum kyok_status status = open_copies(context, disk, false, &disk->volume, &former, &why);
     /* Only a custodian that answers tells whether the former slot is gone already; while it is
      * away, committing would leave that slot open for good. */
-    if (kyok_status_exit_code(status) == 3)
+    if (kyok_status_exit_code(status) == 3) {
+        cli->error = why;
         return status;
+    }
     if (status == KYOK_OK && former.slot != pending->slot)
         KYOK_TRY(rekey_erase_slot(cli, disk, former.slot));
     else if (status != KYOK_OK && !disk->live) /* its slot is free, its material may be left */
         KYOK_TRY(kyok_volume_scrub_free_slots(&disk->volume, &cli->error));
-    cli->error = none;
-    return holders_commit(cli, disk, holders,
-                          kyok_buffer_bytes(&disk->copies.list[pending->copy].json));
+    bool unknown = status != KYOK_OK && has_former(disk) &&
+                   slot_is_free(context, disk, false, &none) != KYOK_OK;
+    KYOK_TRY(holders_commit(cli, disk, holders,
+                            kyok_buffer_bytes(&disk->copies.list[pending->copy].json)));
+    return unknown ? tell_open_slots(cli, disk, pending->slot, "the run before is completed", &why)
+                   : KYOK_OK;
 }
 
 /* One that does not is of a run that did not get as far as the key slot. */
-static enum kyok_status drop_pending(struct cli *cli, struct disk *disk)
+static enum kyok_status drop_pending(struct cli *cli, struct disk *disk,
+                                     const struct holders *holders)
 {
     size_t kept = 0;
     for (size_t i = 0; i < disk->copies.count; i++) {
@@ -101,38 +145,43 @@ static enum kyok_status drop_pending(struct cli *cli, struct disk *disk)
         kyok_buffer_free(&copy->json);
     }
     disk->copies.count = kept;
-    if (unlink(disk->pending) != 0)
-        return kyok_fail_errno(&cli->error, disk->pending, "the stale record cannot be removed");
-    return disk_sync_folder(cli, disk->pending);
+    return holders_drop_pending(cli, disk, holders);
 }
 
-/* adopt that was cut off before its key slot: there is no record but the pending one, which its
- * custodian opens and the header does not take. */
-static bool pending_is_early(struct kyok_context *context, const struct disk *disk)
+/* The former record opens the disk. The pending one goes if that shows that it has no key slot; if
+ * its custodian is gone for good, its slot is told of. */
+static enum kyok_status take_back(struct cli *cli, struct kyok_context *context, struct disk *disk,
+                                  const struct holders *holders, unsigned own)
 {
-    KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
-    const struct kyok_record_binding binding = {.luks_uuid = disk->volume.luks.uuid};
-    struct kyok_error none;
-    for (size_t i = 0; i < disk->copies.count; i++)
-        if (!disk->copies.list[i].pending)
-            return false;
-    return kyok_record_open(context, &disk->copies, &binding, NULL, DISK_TIMEOUT_MS, &opened,
-                            &none) == KYOK_OK;
+    struct kyok_error why = cli->error;
+    enum kyok_status status = slot_is_free(context, disk, true, &why);
+    if (kyok_status_exit_code(status) == 3) {
+        cli->error = why;
+        return status;
+    }
+    KYOK_TRY(drop_pending(cli, disk, holders));
+    return status == KYOK_OK
+               ? KYOK_OK
+               : tell_open_slots(cli, disk, own, "the run before is taken back", &why);
 }
 
 enum kyok_status rekey_recover(struct cli *cli, struct kyok_context *context, struct disk *disk,
                                const struct holders *holders, bool *completed)
 {
     KYOK_CLEANUP(kyok_record_opened_free) struct kyok_record_opened opened = {0};
+    struct kyok_error none;
     *completed = false;
     if (!has_pending(disk))
         return KYOK_OK;
+    KYOK_TRY(live_settle(cli, disk));
     enum kyok_status status = disk_open_record(cli, context, disk, &opened);
-    if (status == KYOK_REFUSED && pending_is_early(context, disk))
-        return drop_pending(cli, disk);
+    /* adopt that was cut off before its key slot: there is no record but the pending one. */
+    if (status == KYOK_REFUSED && !has_former(disk) &&
+        slot_is_free(context, disk, true, &none) == KYOK_OK)
+        return drop_pending(cli, disk, holders);
     KYOK_TRY(status);
     if (!disk->copies.list[opened.copy].pending)
-        return drop_pending(cli, disk);
+        return take_back(cli, context, disk, holders, opened.slot);
     *completed = true;
     return complete(cli, context, disk, holders, &opened);
 }
@@ -168,11 +217,12 @@ static enum kyok_status swap_slots(struct cli *cli, struct disk *disk,
 }
 
 /* Without the new slot the pending record is worth nothing, and would be in the way of revoke. */
-static enum kyok_status give_up(struct cli *cli, struct disk *disk, struct kyok_bytes passphrase)
+static enum kyok_status give_up(struct cli *cli, struct disk *disk, const struct holders *holders,
+                                struct kyok_bytes passphrase)
 {
     const struct kyok_error why = cli->error;
     if (rekey_prove_fresh(cli, disk->image, passphrase) == KYOK_REFUSED)
-        (void)drop_pending(cli, disk);
+        (void)drop_pending(cli, disk, holders);
     cli->error = why;
     return cli->error.status;
 }
@@ -187,10 +237,11 @@ static enum kyok_status rekey(struct cli *cli, struct kyok_context *context, str
     KYOK_TRY(kyok_passphrase_new(&passphrase, &cli->error));
     KYOK_TRY(rekey_seal(cli, context, disk, disk->volume.luks.uuid, &opened, opened.generation + 1,
                         kyok_secret_bytes(passphrase), &json));
-    KYOK_TRY(holders_write(cli, disk, holders, true, kyok_buffer_bytes(&json)));
-    enum kyok_status status = swap_slots(cli, disk, &opened, kyok_secret_bytes(passphrase));
+    enum kyok_status status = holders_write(cli, disk, holders, true, kyok_buffer_bytes(&json));
+    if (status == KYOK_OK)
+        status = swap_slots(cli, disk, &opened, kyok_secret_bytes(passphrase));
     if (status != KYOK_OK)
-        return give_up(cli, disk, kyok_secret_bytes(passphrase));
+        return give_up(cli, disk, holders, kyok_secret_bytes(passphrase));
     *generation = opened.generation + 1;
     return holders_commit(cli, disk, holders, kyok_buffer_bytes(&json));
 }

@@ -113,11 +113,25 @@ cp before.img.kyok lower.kyok; cp a.img.kyok current.kyok; cp lower.kyok a.img.k
 refused "a record of lower generation does not open it" 1 'generation 1 does not open' disk verify a.img
 cp current.kyok a.img.kyok
 head -c 700 a.img >header.now
+# Who may have the file stays: owner and mode, ACLs and labels, which are extended attributes.
+attributes() { python3 -c 'import os, sys; f = sys.argv[1]; s = os.stat(f); print(oct(s.st_mode), s.st_uid, s.st_gid, [(n, os.getxattr(f, n)) for n in sorted(os.listxattr(f))])' "$1"; }
+chmod 640 a.img
+if python3 -c 'import os, struct
+os.setxattr("a.img", "user.kyok", b"tested")
+acl = [(1, 6, -1), (2, 6, 65534), (4, 0, -1), (16, 6, -1), (32, 0, -1)]
+os.setxattr("a.img", "system.posix_acl_access", struct.pack("<I", 2) + b"".join(struct.pack("<HHI", t, p, i & 0xffffffff) for t, p, i in acl))' 2>/dev/null; then
+    held=$(attributes a.img)
+    like "an ACL and an attribute are on the image" "$held" 'posix_acl_access.*user.kyok'
+else
+    held=$(attributes a.img)
+    skip "this file system has no ACLs and user attributes"
+fi
 for i in a.img q.qcow2; do
     ok "reencrypt $i" disk reencrypt $i
     is "the generation counts" "$(generation $i)" 3
     ok "verify" disk verify $i
 done
+is "reencrypt keeps owner, mode, ACL and attributes" "$(attributes a.img)" "$held"
 ok "the data is there" mark a.img 'read -P 77 4096 4096'
 ok "the data is there (qcow2)" mark q.qcow2 'read -P 77 4096 4096' qcow2 encrypt.
 is "the LUKS UUID stays" "$(disk info a.img --json | grep '"luks"')" "$(disk info before.img --json | grep '"luks"')"
@@ -125,4 +139,26 @@ cp a.img swapped.img; cp before.img.kyok swapped.img.kyok
 dd if=before.img of=swapped.img bs=1M count=2 conv=notrunc status=none
 refused "an old header and record read nothing of the new data" any '.' mark swapped.img 'read -P 77 4096 4096'
 is "no copy is left" "$(ls ./*.reencrypt 2>/dev/null)" ""
+ok "reencrypt --to (qcow2)" disk reencrypt q.qcow2 --to new.qcow2
+ok "the data is there (qcow2)" mark new.qcow2 'read -P 77 4096 4096' qcow2 encrypt.
+ok "verify both" disk verify q.qcow2 new.qcow2
+unlike "another LUKS UUID" "$(disk info new.qcow2 --json | grep '"luks"')" "$(disk info q.qcow2 --json | grep '"luks"' | cut -d'"' -f4)"
+ok "reencrypt --to (raw)" disk reencrypt a.img --to moved.img
+is "keeps them too" "$(attributes moved.img)" "$held"
+
+# --- no key slot is free: what was begun is taken back, so that revoking goes on ---
+export PATH=$PATH:/usr/sbin:/sbin
+if command -v cryptsetup >/dev/null; then
+    "$BUILD/kyok-qemu-secret" --disk d=a.img -- cat @d@ >now
+    for i in 1 2 3 4 5 6 7; do printf %s "more $i" >more; cryptsetup luksAddKey -q --pbkdf-force-iterations 1000 --key-file now a.img more; done
+    is "eight slots" "$(slots a.img)" 8
+    refused "rekey finds no room" any 'slot' disk rekey a.img
+    is "nothing is pending" "$(ls a.img.kyok.next 2>/dev/null)" ""
+    ok "grant" disk grant a.img group2
+    ok "the others go" disk adopt a.img --forget-old
+    ok "rekey" disk rekey a.img
+    is "one slot is left" "$(slots a.img)" 1
+else
+    skip "cryptsetup is not installed" 7
+fi
 done_testing

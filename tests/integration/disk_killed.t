@@ -85,8 +85,45 @@ if strace -e trace=none true 2>/dev/null; then
         marker k.img read || lost=yes
         is "$verb: one slot, one record, nothing else; the old data is there" "$(state k.img)$lost" "slots 1 k.img.kyok "
     done
+
+    # --- killed when the new slot was there, and then a custodian is gone for good ---
+    # cut: a disk of the bank's, and a rekey to the other key cut off when its slot was there
+    cut() {
+        fresh
+        (strace -f -qq -o /dev/null -e trace=pwrite64 -e inject=pwrite64:signal=KILL:when=$1 "$KYOK" disk rekey k.img --key hosts --files-only; exit $?) >/dev/null 2>&1
+        cp -a hsm.kept/. hsm/
+        state k.img
+    }
+    # without NAME COMMAND...: with a configuration that does not know the group
+    without() {
+        local group=$1
+        shift
+        sed "/^\[token $group\]/,/^pin-source/d; /^\[key $group\]/,/^uri/d" "$KYOK_CONF" >without.conf
+        KYOK_CONF=$SANDBOX/without.conf "$@"
+    }
+    rekey=("$KYOK" disk rekey k.img --files-only)
+    for n in 2 3 4 5 6 7 8; do found=$(cut $n); [ "$found" = "slots 2 k.img.kyok k.img.kyok.next " ] && break; done
+    is "the new slot is there, the old one still" "$found" "slots 2 k.img.kyok k.img.kyok.next "
+    cp k.img cut.img; cp k.img.kyok cut.kyok; cp k.img.kyok.next cut.next
+    refused "the former custodian is gone: completed, but an open slot is no success" 4 'completed, but key slot 0 may be open' without bank "${rekey[@]}"
+    is "the new record is the record" "$(state k.img)" "slots 2 k.img.kyok "
+    ok "it opens the disk" without bank opens k.img
+    ok "the remedy" without bank "$KYOK" disk adopt --forget-old k.img --files-only
+    is "one slot" "$(state k.img)" "slots 1 k.img.kyok "
+    cp cut.kyok k.img.kyok
+    refused "the former record opens nothing" any 'generation 1 does not open' opens k.img
+    cp cut.img k.img; cp cut.kyok k.img.kyok; cp cut.next k.img.kyok.next
+    refused "the new custodian is gone: taken back, but an open slot is no success" 4 'taken back, but key slot 1 may be open' without hosts "${rekey[@]}"
+    is "the former record is the record" "$(state k.img)" "slots 2 k.img.kyok "
+    ok "the remedy" without hosts "$KYOK" disk adopt --forget-old k.img --files-only
+    ok "then a rekey" without hosts "${rekey[@]}"
+    cp cut.next k.img.kyok
+    refused "what the killed run left opens nothing" any 'generation 2 does not open' opens k.img
+    cp cut.img k.img; cp cut.kyok k.img.kyok; cp cut.next k.img.kyok.next
+    ok "with both custodians a second run completes" "${rekey[@]}"
+    is "one slot" "$(state k.img)" "slots 1 k.img.kyok "
 else
-    skip "strace cannot trace here" 30
+    skip "strace cannot trace here" 42
 fi
 
 # --- a disk that is full after so many bytes ---
