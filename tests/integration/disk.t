@@ -150,7 +150,7 @@ is "keeps them too" "$(attributes moved.img)" "$held"
 export PATH=$PATH:/usr/sbin:/sbin
 if command -v cryptsetup >/dev/null; then
     "$BUILD/kyok-qemu-secret" --disk d=a.img -- cat @d@ >now
-    for i in 1 2 3 4 5 6 7; do printf %s "more $i" >more; cryptsetup luksAddKey -q --pbkdf-force-iterations 1000 --key-file now a.img more; done
+    for i in 1 2 3 4 5 6 7; do printf %s "more $i" >added; cryptsetup luksAddKey -q --pbkdf-force-iterations 1000 --key-file now a.img added; done
     is "eight slots" "$(slots a.img)" 8
     refused "rekey finds no room" any 'slot' disk rekey a.img
     is "nothing is pending" "$(ls a.img.kyok.next 2>/dev/null)" ""
