@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The custodians of one configuration, and which of them a reference means. */
-#include "common/key/context.h"
+#include "common/key/job.h"
 #include "common/pkcs11/pkcs11.h"
 
 #include <stdio.h>
@@ -225,10 +225,64 @@ static enum kyok_status with_pin(struct kyok_context *context,
     return adhoc_custodian(context, token->module, reference, token, custodian, err);
 }
 
+/* Looks at a group's tokens, which may wait as long as any other call to them. */
+struct look {
+    struct kyok_context *context;
+    struct kyok_custodian *custodian;
+    struct kyok_reference *reference;
+    struct kyok_deadline deadline;
+    bool matches;
+};
+
+static enum kyok_status run_look(void *body, struct kyok_error *err)
+{
+    struct look *look = body;
+
+    return kyok_group_matches(look->custodian->own, look->reference, &look->matches, look->deadline,
+                              err);
+}
+
+static void end_look(void *body)
+{
+    struct look *look = body;
+
+    kyok_reference_free(look->reference);
+    kyok_context_free(look->context);
+}
+
+static const struct kyok_job_type look_type = {"look", sizeof(struct look), run_look, end_look};
+
+static enum kyok_status tokens_match(struct kyok_custodian *custodian,
+                                     const struct kyok_reference *reference, bool *matches,
+                                     struct kyok_deadline looking, struct kyok_error *err)
+{
+    struct kyok_deadline deadline =
+        kyok_deadline_sooner(looking, kyok_custodian_deadline(custodian));
+    KYOK_CLEANUP(kyok_job_auto_free) struct kyok_job *job = NULL;
+    struct look *look;
+
+    if (!kyok_key_needs_job(custodian))
+        return kyok_group_matches(custodian->own, reference, matches, deadline, err);
+    job = kyok_key_job_new(&look_type, err);
+    if (job == NULL)
+        return err->status;
+    look = kyok_job_body(job);
+    look->context = custodian->context;
+    kyok_context_up_ref(look->context);
+    look->custodian = custodian;
+    look->deadline = deadline;
+    KYOK_TRY(kyok_reference_copy(reference, &look->reference, err));
+    KYOK_TRY(kyok_key_job_run(job, custodian, custodian->name, deadline, err));
+    *matches = look->matches;
+    return KYOK_OK;
+}
+
+/* missed: why a group could not be asked whether it fits; KYOK_OK when all could. */
 static enum kyok_status matching_groups(struct kyok_context *context,
                                         const struct kyok_reference *reference,
                                         struct kyok_custodian **found, size_t room, size_t *count,
-                                        struct kyok_deadline deadline, struct kyok_error *err)
+                                        struct kyok_deadline deadline, struct kyok_error *missed,
+                                        struct kyok_error *err)
 {
     const struct kyok_config *config = context->config;
 
@@ -242,7 +296,7 @@ static enum kyok_status matching_groups(struct kyok_context *context,
         if (fits == KYOK_NOT_KNOWN && config->token_count == 1)
             matches = true;
         else if (fits == KYOK_NOT_KNOWN &&
-                 kyok_group_matches(custodian->own, reference, &matches, deadline, err) != KYOK_OK)
+                 tokens_match(custodian, reference, &matches, deadline, missed) != KYOK_OK)
             matches = false; /* a group that is away must not hide another */
         if (!matches)
             continue;
@@ -259,14 +313,21 @@ enum kyok_status kyok_custodians_find(struct kyok_context *context,
 {
     const char *module =
         reference->module_path != NULL ? reference->module_path : reference->module_name;
+    struct kyok_error missed = {.status = KYOK_OK};
 
     *count = 0;
     if (reference->group != NULL)
         return named_group(context, reference, found, count, err);
     if (module == NULL)
-        KYOK_TRY(matching_groups(context, reference, found, room, count, deadline, err));
+        KYOK_TRY(matching_groups(context, reference, found, room, count, deadline, &missed, err));
     if (*count > 0)
         return KYOK_OK;
+    /* p11-kit may know the module that hangs, and would be asked with no deadline. */
+    if (missed.status == KYOK_TIMEOUT ||
+        (missed.status != KYOK_OK && reference->origin == KYOK_FROM_DATA)) {
+        *err = missed;
+        return err->status;
+    }
     if (reference->origin == KYOK_FROM_DATA) {
         kyok_fail(err, KYOK_NOT_FOUND, reference->text, "no [token] section of kyok.conf fits");
         return kyok_remedy(err, "configure the token's group on this host");

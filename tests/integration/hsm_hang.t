@@ -76,4 +76,26 @@ for isolate in yes no; do
     fi
     signer_end
 done
+
+# Two groups whose tokens must be looked at before it is known which of them a reference means: that look
+# obeys isolate and the deadline as well, and a group that hangs does not hide the other.
+softhsm_new soft3
+softhsm_token soft3 spare
+ok 'another token' faulty_new hsm3 soft3 clone
+faulty hsm clear
+kyok_conf '[token spare]' "uri = pkcs11:token=spare?module-path=$SANDBOX/hsm3.so" "pin-source = file:$SANDBOX/pin" \
+    'timeout = 300ms' 'isolate = yes' \
+    '[token test]' "uri = pkcs11:token=test?module-path=$SANDBOX/hsm.so" "pin-source = file:$SANDBOX/pin" \
+    'timeout = 30s' 'isolate = yes'
+for call in C_GetSlotList C_GetTokenInfo C_FindObjectsInit; do
+    faulty hsm3 clear
+    faulty hsm3 hang $call
+    ok "$call hangs in one group: the key of the other signs" timeout 60 "$SUPPORT/sign_tool" \
+        run 'pkcs11:object=ec;manufacturer=SoftHSM%20project' 1 1
+done
+faulty hsm3 clear
+faulty hsm3 hang C_GetSlotList
+refused 'a key that only the hanging group could have: an error at the deadline, which names it' any 'spare: look was not answered' \
+    timeout 60 "$KYOK" key show 'pkcs11:object=ec;manufacturer=Nobody'
+faulty hsm3 release
 done_testing
