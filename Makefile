@@ -350,7 +350,7 @@ lint-built:
 demo:
 	@tests/support/setup.sh build nginx demo
 	@$(MAKE) --no-print-directory all nginx-module $(BUILD)/tests/support/faulty_module.so \
-		$(BUILD)/tests/support/faulty_tool
+		$(BUILD)/tests/support/faulty_tool $(BUILD)/tests/support/kmip_server_tool
 	@BUILD=$(abspath $(BUILD)) demo/demo.sh
 	@$(MAKE) --no-print-directory $(support_programs)
 	@BUILD=$(abspath $(BUILD)) demo/vm-disk.sh

@@ -182,6 +182,9 @@ printf '   $ curl --cacert ca.pem https://localhost:%s/\n' "$port"
 answer=$(visit) || { tail -5 error.log; die 'curl does not get its page'; }
 printf '     %s\n' "$answer"
 
+# --- a KMIP server ---------------------------------------------------------------------------------
+[ ! -x "$BUILD/tests/support/kmip_server_tool" ] || . "$here/kmip-server.sh"
+
 # --- kyok's nginx module ---------------------------------------------------------------------------
 ngx_module=$BUILD/nginx-module/ngx_kyok_module.so
 # Sixteen visitors at once; prints the milliseconds until all are served.
