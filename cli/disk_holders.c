@@ -245,9 +245,20 @@ static enum kyok_status write_metadata(struct cli *cli, const struct disk *disk,
     return KYOK_OK;
 }
 
+/* What does not fit is refused before anything is changed. */
+static enum kyok_status check_room(struct cli *cli, const struct disk *disk,
+                                   const struct holders *holders, struct kyok_bytes json)
+{
+    KYOK_AUTO_FREE char *text = strndup((const char *)json.data, json.size);
+    for (size_t i = 0; text && i < holders->count; i++)
+        KYOK_TRY(vm_metadata_fits(holders->vms[i], disk->volume.luks.uuid, text, &cli->error));
+    return text ? KYOK_OK : kyok_fail(&cli->error, KYOK_SYSTEM, NULL, "no memory for a record");
+}
+
 enum kyok_status holders_write(struct cli *cli, const struct disk *disk,
                                const struct holders *holders, bool pending, struct kyok_bytes json)
 {
+    KYOK_TRY(check_room(cli, disk, holders, json));
     KYOK_TRY(disk_write_record(cli, pending ? disk->pending : disk->record, json));
     return write_metadata(cli, disk, holders, pending, json);
 }

@@ -28,4 +28,8 @@ bool vm_next_line(char **rest, char **line);
 enum kyok_status vm_metadata_record(const char *vm, const char *uuid, bool vtpm, bool pending,
                                     const char *json, struct kyok_error *err);
 
+/* Whether a disk's record, and beside it a pending one of its size, have room there. */
+enum kyok_status vm_metadata_fits(const char *vm, const char *uuid, const char *json,
+                                  struct kyok_error *err);
+
 #endif

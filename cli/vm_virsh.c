@@ -117,6 +117,35 @@ static enum kyok_status metadata_xml(const struct domain *domain, const char *uu
     return good ? KYOK_OK : kyok_fail(err, KYOK_SYSTEM, NULL, "no memory for metadata");
 }
 
+/* virsh takes the element as one argument, of which Linux takes 32 pages. */
+static enum kyok_status check_size(const char *vm, size_t size, struct kyok_error *err)
+{
+    size_t most = 32 * (size_t)sysconf(_SC_PAGESIZE);
+    if (size <= most)
+        return KYOK_OK;
+    kyok_fail(err, KYOK_UNSUPPORTED, vm,
+              "its metadata would hold %zu bytes of records, and virsh takes %zu", size, most);
+    return kyok_remedy(err,
+                       "keep records in files alone: virsh metadata %s " DOMAIN_NAMESPACE
+                       " --config --remove, then kyok disk bind --metadata for the disks "
+                       "that need it; or --files-only",
+                       vm);
+}
+
+enum kyok_status vm_metadata_fits(const char *vm, const char *uuid, const char *json,
+                                  struct kyok_error *err)
+{
+    struct domain domain;
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer xml = {0};
+    KYOK_TRY(vm_domain(vm, false, &domain, err));
+    enum kyok_status status = metadata_xml(&domain, uuid, false, false, json, &xml, err);
+    domain_free(&domain);
+    KYOK_TRY(status);
+    if (!append_record(&xml, uuid, false, true, json))
+        return kyok_fail(err, KYOK_SYSTEM, NULL, "no memory for metadata");
+    return check_size(vm, xml.size, err);
+}
+
 #define METADATA_LOCK "/run/kyok/metadata.lock"
 #define METADATA_WAIT_MS 60000
 
@@ -149,6 +178,7 @@ static enum kyok_status write_metadata(const char *vm, const char *uuid, bool vt
     enum kyok_status status = metadata_xml(&domain, uuid, vtpm, pending, json, &xml, err);
     domain_free(&domain);
     KYOK_TRY(status);
+    KYOK_TRY(check_size(vm, xml.size, err));
     KYOK_TRY(vm_state(vm, state, sizeof(state), err));
     bool live = strcmp(state, "shut off") != 0;
     return vm_virsh(NULL, err, "metadata", "--domain", vm, "--uri", DOMAIN_NAMESPACE, "--key",

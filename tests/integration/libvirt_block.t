@@ -107,6 +107,11 @@ refused "a pending record without its image may be all that opens it" 1 'without
 mknod char c 1 5
 strace -f -qq -o opened -e trace=openat,open "$KYOK" disk verify char >/dev/null 2>&1
 unlike "a character device is not opened, not even to look" "$(grep '/char"' opened 2>/dev/null | grep -v O_PATH)" 'char'
+cp own.img odd.img; mknod odd.img.kyok c 1 5
+refused "a record that is one" 2 'the disk record is no regular file' "$KYOK" disk verify odd.img
+strace -f -qq -o opened -e trace=openat,open "$KYOK" disk verify odd.img >/dev/null 2>&1
+unlike "is not opened either" "$(grep 'odd.img.kyok"' opened 2>/dev/null | grep -v O_PATH)" 'kyok'
+rm odd.img*
 
 # --- a VM on the device ---
 ok "libvirtd answers" libvirtd_start

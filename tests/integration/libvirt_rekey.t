@@ -111,6 +111,31 @@ ok "unlock" "$KYOK" vm unlock raw
 ok "the VM starts" start raw
 virsh -q destroy raw >/dev/null
 
+# --- metadata that virsh cannot take: refused before anything is changed ---
+before=$(cat "$image.kyok")
+virsh dumpxml --inactive raw >usual.xml
+python3 - <<'PY'
+xml = open("usual.xml").read()
+pad = "<kyok:record disk='00000000-0000-4000-8000-000000000000'>{%s}</kyok:record>" % ('"x":1,' * 21700)
+assert xml.count("</kyok:vm>") == 1
+open("large.xml", "w").write(xml.replace("</kyok:vm>", pad + "</kyok:vm>"))
+PY
+ok "a VM with 130 kB of records" virsh -q define large.xml
+for verb in rekey rewrap; do refused "$verb: refused, saying how much there is" any 'metadata would hold [0-9]* bytes of records, and virsh takes' "$KYOK" disk $verb "$image"; done
+is "nothing was changed" "$(cat "$image.kyok"; ls "$image.kyok.next" 2>/dev/null)" "$before"
+virsh -q define usual.xml >/dev/null
+
+# --- QEMU finds no free slot: what was begun is taken back ---
+passphrase "$image" >now
+for i in 1 2 3 4 5 6 7; do printf %s "more $i" >added; cryptsetup luksAddKey -q --pbkdf-force-iterations 1000 --key-file now "$image" added; done
+ok "the VM starts" start raw
+refused "rekey while it runs finds no room" any '.' "$KYOK" disk rekey "$image"
+is "nothing is pending, in the file or the metadata" "$(ls "$image.kyok.next" 2>/dev/null; metadata raw --config | grep pending; metadata raw --live | grep pending)" ""
+ok "a change of recipients goes on" "$KYOK" disk rewrap "$image"
+virsh -q destroy raw >/dev/null
+ok "the other slots go" "$KYOK" disk adopt --forget-old "$image"
+ok "rekey" "$KYOK" disk rekey "$image"
+
 # --- adopt a disk whose passphrase libvirt stores ---
 printf %s 'what libvirt stores' >stored.pass
 truncate -s 4M stored.img
@@ -129,6 +154,10 @@ refused "it opens nothing" any '.' cryptsetup luksOpen --test-passphrase --key-f
 refused "libvirt has it no longer" any 'ecret' virsh secret-get-value "$s"
 ok "the VM starts, its XML as it was" start stored
 virsh -q destroy stored >/dev/null
+ok "unlock --hold" "$KYOK" vm unlock stored --hold
+refused "rekey knows a held secret by its disk, whatever its name" 1 'libvirt holds the disk.s passphrase for a VM' "$KYOK" disk rekey stored.img
+ok "lock" "$KYOK" vm lock stored
+ok "then it is done" "$KYOK" disk rekey stored.img
 
 # --- two VMs that share a disk ---
 "$KYOK" disk create "$SANDBOX/shared.img" --size 1M --key root --any-vm >shared.xml
