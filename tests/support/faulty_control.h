@@ -60,7 +60,7 @@ enum faulty_lie {
 };
 
 #define FAULTY_MAGIC 0x6661756cu
-#define FAULTY_VERSION 3u
+#define FAULTY_VERSION 4u
 #define FAULTY_PATH_SIZE 512
 #define FAULTY_PROCESSES 256
 #define FAULTY_FOREVER (-1)
@@ -71,6 +71,7 @@ struct faulty_function_control {
     _Atomic uint32_t delay_us;
     _Atomic int32_t hang_calls; /* this many calls hang; FAULTY_FOREVER: all */
     _Atomic int32_t fail_calls; /* this many calls give fail_rv */
+    _Atomic int32_t lose_calls; /* this many are done, and give fail_rv all the same */
     _Atomic uint64_t fail_rv;
     _Atomic int32_t in_flight;
     _Atomic int32_t peak; /* most that were in flight at once */

@@ -339,6 +339,8 @@ static CK_RV leave(struct call *call)
     if (call->locked)
         pthread_rwlock_unlock(&module.lock);
     struct faulty_function_control *control = control_of(call);
+    if (call->rv == CKR_OK && take_one(&control->lose_calls))
+        call->rv = atomic_load(&control->fail_rv);
     if (call->rv != CKR_OK)
         atomic_fetch_add(&control->failures, 1);
     atomic_fetch_sub(&control->in_flight, 1);

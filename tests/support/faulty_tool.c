@@ -309,6 +309,22 @@ static int fail(struct arguments *a)
     return each(a->control, a->texts[0], set_failure, times);
 }
 
+static void set_loss(struct faulty_function_control *function, long times)
+{
+    atomic_store(&function->fail_rv, chosen_rv);
+    atomic_store(&function->lose_calls, (int32_t)times);
+}
+
+static int lose(struct arguments *a)
+{
+    long times = FAULTY_FOREVER;
+    if (!parse_rv(a->texts[1], &chosen_rv))
+        return wrong("not a CK_RV", a->texts[1]);
+    if (a->count > 2 && !parse_times(a->texts[2], &times))
+        return wrong("not a count", a->texts[2]);
+    return each(a->control, a->texts[0], set_loss, times);
+}
+
 static int set_number(_Atomic uint32_t *number, const char *text)
 {
     long value;
@@ -398,6 +414,7 @@ static void clear_function(struct faulty_function_control *function, long unused
     (void)unused;
     atomic_store(&function->delay_us, 0);
     atomic_store(&function->fail_calls, 0);
+    atomic_store(&function->lose_calls, 0);
 }
 
 static int clear(struct arguments *a)
@@ -497,6 +514,7 @@ static const struct {
     {"remove", token_removed, 0, 0, "the token leaves its slot"},
     {"return", token_returned, 0, 0, "the token is back"},
     {"fail", fail, 2, 3, "FUNCTION|CLASS CKR_NAME [CALLS]"},
+    {"lose", lose, 2, 3, "FUNCTION|CLASS CKR_NAME [CALLS]   it is done, its answer is lost"},
     {"limit", limit, 1, 1, "SESSIONS   over all processes; 0: none"},
     {"sessions", sessions, 0, 0, "open now, over all processes"},
     {"session-peak", session_peak, 0, 0, ""},

@@ -150,6 +150,7 @@ static int fresh(void **state)
         function->failures = 0;
         function->delay_us = 0;
         function->fail_calls = 0;
+        function->lose_calls = 0;
         function->peak = 0;
     }
     hsm.control->removed = hsm.control->session_limit = hsm.control->hostile = 0;
@@ -268,6 +269,21 @@ static void fails_as_often_as_asked(void **state)
             CKR_DEVICE_ERROR);
     open_session();
     assert_int_equal(function->failures, 2);
+}
+
+static void does_it_and_loses_the_answer(void **state)
+{
+    (void)state;
+    struct faulty_function_control *function = &hsm.control->functions[FAULTY_C_OpenSession];
+    CK_SESSION_HANDLE session;
+    uint32_t before = faulty_control_sessions(hsm.control);
+    function->fail_rv = CKR_DEVICE_ERROR;
+    function->lose_calls = 1;
+    assert_int_equal(hsm.list->C_OpenSession(hsm.slot, CKF_SERIAL_SESSION, NULL, NULL, &session),
+                     CKR_DEVICE_ERROR);
+    assert_int_equal(faulty_control_sessions(hsm.control), before + 1);
+    open_session();
+    assert_int_equal(function->failures, 1);
 }
 
 static void token_leaves_and_returns(void **state)
@@ -434,6 +450,7 @@ int main(void)
         TEST(restart_makes_every_handle_stale),
         TEST(sessions_are_limited),
         TEST(fails_as_often_as_asked),
+        TEST(does_it_and_loses_the_answer),
         TEST(token_leaves_and_returns),
         TEST(pin_locks_after_its_limit),
         TEST(hangs_until_released),
