@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What on this host gives a VM's data or keys away, each with its remedy. It changes nothing. */
 #include "cli/disk.h"
+#include "cli/envelope.h"
 #include "cli/vm.h"
 
 #include <dirent.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -112,6 +114,32 @@ static void check_log(struct audit *audit, const char *path, const char *name)
              "harmless while master keys stay in memory (kyok vm harden); keep logs short");
 }
 
+static void check_dump(struct audit *audit, const char *path, const char *name)
+{
+    (void)name;
+    find(audit, "dump", path, "a dump holds the VM's memory, with its volume keys, in clear",
+         "shred it when it has been read; auto_dump_path in qemu.conf on an encrypted file system");
+}
+
+static void check_snapshot(struct audit *audit, const char *path, const char *name)
+{
+    FILE *file = ends_with(name, ".xml") ? fopen(path, "re") : NULL;
+    bool found = file && holds(file, "<memory snapshot='external'");
+    if (file)
+        fclose(file);
+    if (found)
+        find(audit, "memory-snapshot", path,
+             "a file beside this snapshot holds the VM's memory "
+             "in clear",
+             "virsh snapshot-create with --disk-only; remove the file that it names");
+}
+
+static void check_snapshots(struct audit *audit, const char *path, const char *name)
+{
+    (void)name;
+    each_entry(audit, path, check_snapshot);
+}
+
 static void check_save(struct audit *audit, const char *path, const char *name)
 {
     if (ends_with(name, ".save"))
@@ -159,20 +187,39 @@ static bool is_autostart(const char *name)
     return access(path, F_OK) == 0;
 }
 
+/* A copy that is no envelope opens nothing. */
+static bool has_record(const struct domain *domain, const struct kyok_record_copies *files,
+                       const char *uuid)
+{
+    struct kyok_error none;
+    bool found = false;
+    for (size_t i = 0; i < files->count + domain->record_count && !found; i++) {
+        struct kyok_envelope *envelope = NULL;
+        const struct domain_record *record =
+            i < files->count ? NULL : &domain->records[i - files->count];
+        if (record && strcasecmp(record->uuid, uuid) != 0)
+            continue;
+        found = kyok_envelope_inspect(record ? kyok_bytes_of_text(record->json)
+                                             : kyok_buffer_bytes(&files->list[i].json),
+                                      NULL, &envelope, &none) == KYOK_OK;
+        kyok_envelope_free(envelope);
+    }
+    return found;
+}
+
 static void check_record(struct audit *audit, const struct domain *domain,
                          const struct domain_volume *given)
 {
     struct kyok_error err;
     KYOK_CLEANUP(kyok_volume_close) struct kyok_volume volume = {.fd = -1};
     KYOK_CLEANUP(kyok_record_copies_free) struct kyok_record_copies copies = {.count = 0};
-    if (!given->path || domain->record_count > 0 ||
-        kyok_volume_open(given->path, KYOK_VOLUME_READ, &volume, &err) != KYOK_OK)
+    if (!given->path || kyok_volume_open(given->path, KYOK_VOLUME_READ, &volume, &err) != KYOK_OK)
         return;
     (void)kyok_record_copies_find(&copies, given->block ? NULL : given->path, volume.luks.uuid,
                                   &err);
-    if (copies.count == 0)
-        find(audit, "no-record", given->path, "the disk is encrypted, but not under kyok",
-             "kyok disk adopt");
+    if (!has_record(domain, &copies, volume.luks.uuid))
+        find(audit, "no-record", given->path, "the disk is encrypted, but has no record of kyok's",
+             "kyok disk adopt; a record that was lost or damaged comes from the backup");
 }
 
 static void check_domain(struct audit *audit, const struct domain *domain)
@@ -255,6 +302,8 @@ static enum kyok_status run_audit(struct cli *cli)
     each_entry(&audit, STORED_SECRETS, check_stored_secret);
     each_entry(&audit, QEMU_LOGS, check_log);
     each_entry(&audit, QEMU_FOLDER "/save", check_save);
+    each_entry(&audit, QEMU_FOLDER "/dump", check_dump);
+    each_entry(&audit, QEMU_FOLDER "/snapshot", check_snapshots);
     check_swap(&audit);
     /* What is found is told, whatever else cannot be looked at. */
     if (check_release(cli, &audit) != KYOK_OK)
@@ -269,7 +318,8 @@ const struct cli_verb cli_vm_audit_verbs[] = {
      .summary = "find what gives encrypted VMs away on this host",
      .description =
          "Looks for master keys of running VMs on disk, stored secrets, passphrases (encrypted) in "
-         "logs, save images, swap, TPM state and UEFI variables in clear, disks without encryption "
+         "logs, save images, dumps, swap, TPM state and UEFI variables in clear, disks without "
+         "encryption "
          "or record, autostart without preloading, and keys that leave their custodian. Each "
          "finding "
          "comes with its remedy; exit code 1 if there is one. Nothing is changed.",

@@ -244,15 +244,22 @@ static int compare_waiting(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
+/* A VM with XML that kyok cannot read is told, and keeps no other from starting. */
 static enum kyok_status find_waiting(struct cli *cli, struct waiting *list, size_t most,
-                                     size_t *count)
+                                     size_t *count, size_t *unreadable)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer output = {0};
     KYOK_TRY(vm_virsh(&output, &cli->error, "list", "--inactive", "--autostart", "--name", NULL));
     char *rest = (char *)output.data, *name;
     for (*count = 0; *count < most && vm_next_line(&rest, &name);) {
         struct domain domain;
-        KYOK_TRY(vm_domain(name, false, &domain, &cli->error));
+        struct kyok_error err;
+        char text[1400];
+        if (vm_domain(name, false, &domain, &err) != KYOK_OK) {
+            fprintf(stderr, "kyok: %s\n", kyok_error_text(&err, text, sizeof(text)));
+            (*unreadable)++;
+            continue;
+        }
         bool encrypted = domain.volume_count > 0 || domain.vtpm_secret;
         snprintf(list[*count].name, sizeof(list[*count].name), "%s", name);
         list[*count].priority = domain.priority;
@@ -266,11 +273,11 @@ static enum kyok_status run_autostart(struct cli *cli)
 {
     enum { MOST = 4096 };
     KYOK_AUTO_FREE struct waiting *list = calloc(MOST, sizeof(*list));
-    size_t count = 0, started = 0;
+    size_t count = 0, started = 0, unreadable = 0;
     json_t *names = json_array();
     if (!list)
         return kyok_fail(&cli->error, KYOK_SYSTEM, NULL, "no memory for the VMs");
-    KYOK_TRY(find_waiting(cli, list, MOST, &count));
+    KYOK_TRY(find_waiting(cli, list, MOST, &count, &unreadable));
     qsort(list, count, sizeof(*list), compare_waiting);
     for (size_t i = 0; i < count; i++) {
         if (vm_virsh(NULL, &cli->error, "start", "--domain", list[i].name, NULL) != KYOK_OK)
@@ -279,6 +286,12 @@ static enum kyok_status run_autostart(struct cli *cli)
         json_array_append_new(names, cli_json_text(list[i].name));
         if (!cli->json)
             printf("%s started\n", list[i].name);
+    }
+    if (unreadable > 0 && started == count) {
+        json_decref(names);
+        kyok_fail(&cli->error, KYOK_REFUSED, NULL, "%zu VMs have XML that cannot be read",
+                  unreadable);
+        return kyok_remedy(&cli->error, "virsh edit them, or virsh autostart --disable");
     }
     if (cli->json && started == count)
         return cli_json(cli, json_pack("{s:o}", "started", names));
@@ -299,7 +312,8 @@ const struct cli_verb cli_vm_list_verbs[] = {
      .description =
          "Starts each VM with an encrypted disk that is marked for autostart and does not "
          "run, the highest priority first (priority= in kyok's metadata). Exit code 3 if "
-         "one cannot be started; kyok-vm-autostart.service then tries again.",
+         "one cannot be started, 1 if only the XML of one cannot be read; "
+         "kyok-vm-autostart.service then tries again.",
      .run = run_autostart},
     {0},
 };

@@ -24,6 +24,18 @@ static void lock_path(const char *uuid, char path[PATH_MAX])
     snprintf(path, PATH_MAX, "%s/%s", HOOK_LOCKED, uuid);
 }
 
+/* A power cut may not unlock. */
+static enum kyok_status sync_locks(struct kyok_error *err)
+{
+    int folder = open(HOOK_LOCKED, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool good = folder >= 0 && fsync(folder) == 0;
+    if (!good)
+        kyok_fail_errno(err, HOOK_LOCKED, "the lock cannot be written");
+    if (folder >= 0)
+        close(folder);
+    return good ? KYOK_OK : err->status;
+}
+
 static enum kyok_status write_lock(const char *uuid, struct kyok_error *err)
 {
     char path[PATH_MAX];
@@ -32,10 +44,12 @@ static enum kyok_status write_lock(const char *uuid, struct kyok_error *err)
         (mkdir(HOOK_LOCKED, 0755) != 0 && errno != EEXIST))
         return kyok_fail_errno(err, HOOK_LOCKED, "the folder cannot be made");
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0)
-        return kyok_fail_errno(err, path, "the lock cannot be written");
-    close(fd);
-    return KYOK_OK;
+    bool good = fd >= 0 && fsync(fd) == 0;
+    if (!good)
+        kyok_fail_errno(err, path, "the lock cannot be written");
+    if (fd >= 0)
+        close(fd);
+    return good ? sync_locks(err) : err->status;
 }
 
 static enum kyok_status done(struct cli *cli, const char *vm, const char *what)

@@ -58,7 +58,9 @@ struct domain *autostart_read(const char *folder, const struct hook_config *conf
         snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
         if (!read_domain(path, &domain))
             continue;
-        if (!hook_may_have_record(&domain, config) || !keep(&list, count, &domain))
+        /* Who locks a VM expects none of its keys on the host. */
+        if (hook_is_locked(domain.uuid ? domain.uuid : "") ||
+            !hook_may_have_record(&domain, config) || !keep(&list, count, &domain))
             domain_free(&domain);
     }
     if (files)

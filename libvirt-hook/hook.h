@@ -29,6 +29,8 @@
 /* VM-UUID files: kyok vm lock. */
 #define HOOK_LOCKED "/etc/kyok/locked"
 #define HOOK_STORE "/etc/kyok/vm"
+/* What libvirt calls a secret that a disk names by its UUID. */
+#define HOOK_USAGE "kyok:"
 #define HOOK_WORKER "kyok-hook.so"
 #define HOOK_TIMEOUT_MS 3000
 /* A mark whose hook was killed is swept after this, unless "sweep" says less. */
@@ -79,7 +81,7 @@ struct hook_config {
     /* "kmip = GROUP": where the passphrases of disks without a record are; "" */
     char kmip[64];
 };
-/* Reads HOOK_CONFIG, which need not exist; false for a wrong line. */
+/* Reads HOOK_CONFIG, which need not exist; false for a wrong line, or if it cannot be read. */
 bool hook_read_config(const char *path, struct hook_config *config);
 
 /* Has this domain a record somewhere, as far as can be told without reading an image? */
@@ -87,9 +89,12 @@ bool hook_may_have_record(const struct domain *domain, const struct hook_config 
 /* Marks the encrypted images whose secrets somebody else stored, so that none of kyok's can be
  * meant; true if all are. Asks libvirt's files, not libvirt. */
 bool hook_mark_foreign(struct domain *domain, const char *secrets_folder);
-/* Domains with a record that libvirtd starts by itself, the highest priority first. */
+/* Domains with a record that libvirtd starts by itself, the highest priority first; none that is
+ * locked. */
 struct domain *autostart_read(const char *folder, const struct hook_config *config, size_t *count);
 void autostart_free(struct domain *list, size_t count);
+/* kyok vm lock; uuid as the XML has it. */
+bool hook_is_locked(const char *vm_uuid);
 /* Is a mark of this VM in the folder? */
 bool hook_has_mark(const char *folder, const char *vm_uuid);
 

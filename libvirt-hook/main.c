@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libvirt calls: kyok VM OPERATION SUB-OPERATION EXTRA, the domain's XML on standard input. */
+#include "libvirt-hook/age.h"
 #include "libvirt-hook/hook.h"
 
 #include <dirent.h>
@@ -93,11 +94,11 @@ static bool read_config(struct hook_config *config)
 {
     if (hook_read_config(HOOK_CONFIG, config))
         return true;
-    fprintf(
-        stderr,
-        "kyok: %s: expected lines \"timeout = 3s\" (100ms to 60s), \"sweep = 50s\" (1s to 50s) and "
-        "\"kmip = GROUP\"\n",
-        HOOK_CONFIG);
+    fprintf(stderr,
+            "kyok: %s: expected a file that can be read, with lines \"timeout = 3s\" (100ms to "
+            "60s), \"sweep = 50s\" (1s to 50s) and "
+            "\"kmip = GROUP\"\n",
+            HOOK_CONFIG);
     return false;
 }
 
@@ -123,6 +124,8 @@ static bool is_needed(enum hook_action action, const struct hook_config *config,
         return hook_has_mark(HOOK_STARTING, uuid);
     if (action == HOOK_DROP || action == HOOK_DROP_DISKS)
         return hook_has_mark(HOOK_HELD, uuid);
+    if (action == HOOK_PREPARE && hook_is_locked(uuid))
+        return true; /* whatever its disks are */
     bool foreign = hook_mark_foreign(domain, HOOK_SECRETS);
     return !foreign || hook_may_have_record(domain, config);
 }
@@ -181,7 +184,7 @@ static long next_sweep(void)
         struct stat status;
         if (entry->d_name[0] == '.' || fstatat(dirfd(folder), entry->d_name, &status, 0) != 0)
             continue;
-        long left = (long)(status.st_mtime + age - time(NULL));
+        long left = age - mark_age(&status);
         left = left < 0 ? 0 : left > age ? age : left;
         if (soonest < 0 || left < soonest)
             soonest = left;

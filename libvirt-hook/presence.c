@@ -3,6 +3,7 @@
 #include "libvirt-hook/hook.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,15 @@ bool hook_has_mark(const char *folder, const char *vm_uuid)
     return *vm_uuid && folder_has(folder, end);
 }
 
+/* libvirt writes UUIDs in one way; anything else would be a path. */
+bool hook_is_locked(const char *vm_uuid)
+{
+    char path[sizeof(HOOK_LOCKED) + 64];
+    snprintf(path, sizeof(path), "%s/%.40s", HOOK_LOCKED, vm_uuid);
+    return *vm_uuid && strspn(vm_uuid, "0123456789abcdef-") == strlen(vm_uuid) &&
+           access(path, F_OK) == 0;
+}
+
 static bool parse_duration(const char *text, unsigned *milliseconds)
 {
     char *unit;
@@ -96,9 +106,9 @@ static bool read_line(const char *name, const char *value, struct hook_config *c
 bool hook_read_config(const char *path, struct hook_config *config)
 {
     char line[256];
-    bool good = true;
     *config = (struct hook_config){.timeout_ms = HOOK_TIMEOUT_MS, .sweep_ms = HOOK_SWEEP_MS};
     FILE *file = fopen(path, "re");
+    bool good = file || errno == ENOENT;
     while (file && good && fgets(line, sizeof(line), file)) {
         char *text = trim(line), *value = strchr(text, '=');
         if (*text == 0 || *text == '#')
@@ -107,6 +117,7 @@ bool hook_read_config(const char *path, struct hook_config *config)
             *value++ = 0;
         good = value && read_line(trim(text), trim(value), config);
     }
+    good = good && (!file || !ferror(file));
     if (file)
         fclose(file);
     return good;

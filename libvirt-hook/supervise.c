@@ -38,11 +38,14 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void become_worker(const struct hook_request *request, hook_worker *work, int messages)
+static void become_worker(const struct hook_request *request, hook_worker *work, pid_t parent,
+                          int messages)
 {
     const struct rlimit no_core = {0, 0};
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1); /* it died before, and nobody holds the deadline */
     setrlimit(RLIMIT_CORE, &no_core);
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(messages, 2) < 0)
         _exit(1);
@@ -54,9 +57,10 @@ static bool start(const struct hook_request *request, hook_worker *work, struct 
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return false;
+    pid_t parent = getpid();
     child->pid = fork();
     if (child->pid == 0)
-        become_worker(request, work, ends[1]);
+        become_worker(request, work, parent, ends[1]);
     close(ends[1]);
     child->messages = ends[0];
     if (child->pid < 0)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "libvirt-hook/age.h"
 #include "libvirt-hook/worker/work.h"
 
 #include <stdio.h>
@@ -77,7 +78,10 @@ static enum kyok_status define(struct work *work, struct need *need, struct kyok
     /* The guard, then the mark, then the secret: whoever dies in between is swept. */
     if (strcmp(work->marks, HOOK_STARTING) == 0)
         guard_ensure();
+    bool made = !mark_is(work->marks, &mark, need->volume_uuid);
     KYOK_TRY(mark_make(work->marks, &mark, need->volume_uuid, err));
+    if (made && work->made_count < sizeof(work->made) / sizeof(work->made[0]))
+        memcpy(work->made[work->made_count++], mark.secret, sizeof(mark.secret));
     mark_opened(need->volume_uuid);
     work_doing(work, "restart libvirtd", "giving libvirt the secret of %s", need->what);
     return secrets_set(work->secrets, &need->secret, description, passphrase, err);
@@ -124,7 +128,7 @@ static bool is_preloaded(struct work *work, const struct need *need)
 {
     struct stat status;
     struct need named = *need;
-    if (stat(HOOK_PRELOADED, &status) != 0 || time(NULL) - status.st_mtime > HOOK_PRELOAD_SECONDS)
+    if (stat(HOOK_PRELOADED, &status) != 0 || mark_age(&status) > HOOK_PRELOAD_SECONDS)
         return false;
     if (!named.secret.uuid[0] && !kyok_uuid_of_secret(need->volume_uuid, named.secret.uuid))
         return false;
@@ -165,6 +169,14 @@ static bool is_named(const struct domain *domain, const char *secret)
     return false;
 }
 
+static bool is_made(const struct work *work, const char *secret)
+{
+    for (size_t i = 0; i < work->made_count; i++)
+        if (strcmp(work->made[i], secret) == 0)
+            return true;
+    return false;
+}
+
 static void take_mark(void *caller, const struct mark *mark)
 {
     struct work *work = caller;
@@ -172,6 +184,9 @@ static void take_mark(void *caller, const struct mark *mark)
     if (work->domain && strcmp(mark->vm, work->vm) != 0)
         return;
     if (work->request->action == HOOK_DROP_DISKS && !is_named(work->domain, mark->secret))
+        return;
+    /* A hold that fails leaves what an earlier one gave. */
+    if (work->request->action == HOOK_HOLD && !is_made(work, mark->secret))
         return;
     /* The mark goes last: whoever dies before, or fails, leaves it to the next sweep. */
     if (mark_is_last(work->marks, mark) &&

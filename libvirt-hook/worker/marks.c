@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libvirt-hook/worker/marks.h"
+#include "libvirt-hook/age.h"
 #include "libvirt-hook/hook.h"
 
 #include <dirent.h>
@@ -51,7 +52,8 @@ enum kyok_status mark_make(const char *folder, const struct mark *mark, const ch
     char path[MARK_PATH];
     mark_path(folder, mark, path);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    bool good = fd >= 0 && write(fd, volume, strlen(volume)) == (ssize_t)strlen(volume);
+    bool good = fd >= 0 && write(fd, volume, strlen(volume)) == (ssize_t)strlen(volume) &&
+                mark_stamp(fd) == 0;
     if (fd >= 0)
         close(fd);
     return good ? KYOK_OK : kyok_fail_errno(err, path, "the mark cannot be written");
@@ -106,7 +108,7 @@ void marks_each(const char *folder, long older_than, mark_visitor *visit, void *
         if (!parse_name(entry->d_name, &mark) ||
             fstatat(dirfd(list), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
-        if (time(NULL) - status.st_mtime >= older_than)
+        if (mark_age(&status) >= older_than)
             visit(caller, &mark);
     }
     if (list)

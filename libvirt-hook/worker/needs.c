@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libvirt-hook/worker/work.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,12 +41,26 @@ static void name_foreign_secret(const struct domain_volume *volume, struct need 
         need->secret.usage = NULL;
 }
 
+/* A secret that is named by UUID has the usage "kyok:UUID" in libvirt: who took another's usage
+ * would keep that one from being defined. */
+static bool is_usage_of_other(const char *usage, const char *volume_uuid)
+{
+    char own[KYOK_UUID_TEXT];
+    if (strncmp(usage, HOOK_USAGE, strlen(HOOK_USAGE)) != 0)
+        return false;
+    return !kyok_uuid_of_secret(volume_uuid, own) || strcmp(usage + strlen(HOOK_USAGE), own) != 0;
+}
+
 static enum kyok_status name_disk_secret(const struct domain_volume *volume, struct need *need,
                                          struct kyok_error *err)
 {
     need->secret = (struct secret_name){0};
     if (volume->secret_uuid && kyok_uuid_canonical(volume->secret_uuid, need->secret.uuid))
         return KYOK_OK;
+    if (volume->secret_usage && is_usage_of_other(volume->secret_usage, need->volume_uuid)) {
+        kyok_fail(err, KYOK_REFUSED, volume->secret_usage, "the usage is another disk's");
+        return kyok_remedy(err, "kyok disk info %s prints the XML", volume->path);
+    }
     if (volume->secret_usage) {
         need->secret.usage = volume->secret_usage;
         return KYOK_OK;
@@ -92,6 +107,17 @@ enum kyok_status need_of_vtpm(struct work *work, const char *secret, struct need
 
 /* --- each --- */
 
+/* A path out of XML may hold a newline and what looks like another message. */
+static void tell_path(const char *path)
+{
+    char shown[PATH_MAX];
+    size_t size = 0;
+    for (; path[size] && size + 1 < sizeof(shown); size++)
+        shown[size] = (unsigned char)path[size] < ' ' || path[size] == 127 ? '?' : path[size];
+    shown[size] = 0;
+    fprintf(stderr, " (%s)", shown);
+}
+
 /* One line: virsh shows it whole. */
 static void tell(const struct work *work, const struct need *need, const struct kyok_error *err)
 {
@@ -99,7 +125,7 @@ static void tell(const struct work *work, const struct need *need, const struct 
     struct kyok_error shown = *err;
     fprintf(stderr, "kyok: VM %s: %s", work->domain->name, need->what);
     if (need->path && *need->path)
-        fprintf(stderr, " (%s)", need->path);
+        tell_path(need->path);
     /* Of several keys the one that failed. */
     const char *key = kyok_reference_is(shown.object) ? shown.object : work->key;
     if (*key)

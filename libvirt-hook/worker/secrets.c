@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libvirt-hook/worker/secrets.h"
+#include "libvirt-hook/hook.h"
 
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
@@ -109,7 +110,7 @@ bool secrets_xml(const struct secret_name *name, const char *description, struct
     if (name->usage)
         good = good && append_escaped(xml, name->usage);
     else
-        good = good && kyok_buffer_printf(xml, "kyok:%s", name->uuid);
+        good = good && kyok_buffer_printf(xml, HOOK_USAGE "%s", name->uuid);
     return good && kyok_buffer_printf(xml, "</%s></usage></secret>", element) &&
            kyok_buffer_append(xml, "", 1);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libvirt-hook/worker/staging.h"
+#include "libvirt-hook/age.h"
 #include "libvirt-hook/hook.h"
 
 #include "common/disk/uuid.h"
@@ -179,7 +180,10 @@ enum kyok_status staging_expose(struct kyok_error *err)
     int mark = open(HOOK_PRELOADED, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (mark < 0)
         return kyok_fail_errno(err, HOOK_PRELOADED, "the mark cannot be written");
+    int stamped = mark_stamp(mark);
     close(mark);
+    if (stamped != 0)
+        return kyok_fail_errno(err, HOOK_PRELOADED, "the mark cannot be written");
     if (!make_folder(STORED) || mount(HOOK_SECRETS, STORED, NULL, MS_BIND, NULL) != 0 ||
         mount(STAGING, HOOK_SECRETS, NULL, MS_BIND, NULL) != 0)
         return kyok_fail_errno(err, HOOK_SECRETS, "the memory file system cannot be mounted there");

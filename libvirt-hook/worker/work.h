@@ -18,6 +18,9 @@ struct work {
     struct secrets *secrets;
     char key[256]; /* of the record at hand, for messages */
     int result;
+    /* The secrets that this run gave and that were not given before. */
+    char made[DOMAIN_MAX_VOLUMES + 1][KYOK_UUID_TEXT];
+    size_t made_count;
 };
 
 /* One passphrase that the domain needs. */

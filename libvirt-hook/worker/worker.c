@@ -20,6 +20,9 @@ void work_doing(struct work *work, const char *remedy, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(progress->doing, sizeof(progress->doing), format, arguments);
     va_end(arguments);
+    for (char *at = progress->doing; *at; at++)
+        if ((unsigned char)*at < ' ')
+            *at = '?';
     snprintf(progress->remedy, sizeof(progress->remedy), "%s", remedy);
 }
 

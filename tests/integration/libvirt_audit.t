@@ -37,9 +37,15 @@ ok "a VM with metadata that cannot be read" virsh -q define poison.xml
 like "audit: that is one finding" "$(audit)" '^unreadable: '
 like "and hides no other" "$(audit)" '^master-key: '
 ok "list shows the others" sh -c "'$KYOK' vm list | grep -q '^one '"
+virsh -q autostart poison; virsh -q autostart one; virsh -q destroy one
+refused "autostart tells of it" 1 'poison.*neither disk= nor vtpm=' "$KYOK" vm autostart
+is "and starts the others" "$(virsh domstate one | head -1)" running
+virsh -q destroy one; virsh -q start --paused one; virsh -q autostart --disable one
 virsh -q undefine poison >/dev/null
 refused "audit's exit code is 1 when there is a finding" 1 'findings' "$KYOK" vm audit
 refused "harden refuses while a VM runs" 1 'one: the VM runs' "$KYOK" vm harden
+unit=$SOURCE/libvirt-hook/kyok-vm-harden.service
+is "its unit cannot be started by hand, nor when libvirtd has run" "$(grep -cx 'RefuseManualStart=yes\|ConditionPathExists=!/run/libvirt/libvirt-sock' "$unit")" 2
 refused "its unit, started by hand, too" 1 'a VM runs' "$KYOK" vm harden --boot
 virsh -q managedsave one >/dev/null
 like "audit: a save image" "$(audit)" '^save-image: .*one.save'
@@ -59,7 +65,17 @@ virsh -q autostart one --disable >/dev/null
 virsh -q define one.img.domain >/dev/null
 mv one.img.kyok away
 like "audit: no record" "$(audit)" '^no-record: .*one.img'
+sed "s|<metadata>.*</metadata>|<metadata><k:vm xmlns:k='urn:kyok:libvirt:1'><k:record disk='$(cat /proc/sys/kernel/random/uuid)'>{}</k:record></k:vm></metadata>|" one.img.domain >bogus.xml
+virsh -q define bogus.xml
+like "audit: no record, though the metadata hold another's" "$(audit)" '^no-record: .*one.img'
+virsh -q define mixed.xml
 mv away one.img.kyok
+unlike "audit: with its record all is well there" "$(audit)" '^no-record'
+mkdir -p /var/lib/libvirt/qemu/dump /var/lib/libvirt/qemu/snapshot/one; touch /var/lib/libvirt/qemu/dump/one-1
+echo "<domainsnapshot><memory snapshot='external' file='/x'/></domainsnapshot>" >/var/lib/libvirt/qemu/snapshot/one/s.xml
+like "audit: a dump" "$(audit)" '^dump: .*/one-1'
+like "audit: a snapshot of memory" "$(audit)" '^memory-snapshot: .*/s.xml'
+rm -r /var/lib/libvirt/qemu/dump/one-1 /var/lib/libvirt/qemu/snapshot/one
 ok "--json" sh -c "'$KYOK' vm audit --json 2>/dev/null | perl -MJSON::PP -0777 -ne 'decode_json \$_'"
 
 # --- hardened ---

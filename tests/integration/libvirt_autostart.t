@@ -90,6 +90,18 @@ ok "the VMs still run after a restart of libvirtd" libvirtd_restart
 is "all three" "$(running)" 3
 ok "another VM starts as ever" virsh -q start other
 
+# --- a locked VM: none of its keys is on the host ---
+ok "one VM is locked" "$KYOK" vm lock a1
+reboot
+like "its record is not opened" "$("$hook" --preload 2>&1)" '2 of 2'
+luks1=$("$KYOK" disk info a1.img --json | grep -o '"luks": "[^"]*"' | cut -d'"' -f4)
+is "nothing of it lies there" "$(grep -l "$luks1" /etc/libvirt/secrets/*.xml | wc -l)" 0
+libvirtd_launch
+ok "libvirtd answers" libvirtd_ready
+is "the other two run" "$(running)" 2
+ok "afterwards" "$hook" --preload-end
+ok "unlock" "$KYOK" vm unlock a1
+
 # --- one record cannot be opened: the others start, that one later ---
 reboot
 mv a2.img.kyok a2.away; echo '{}' >a2.img.kyok

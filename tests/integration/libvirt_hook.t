@@ -147,6 +147,19 @@ refused "10 MB of XML: refused" 1 '8 MiB' sh -c "head -c 10000000 /dev/zero | tr
 done; echo '</devices></domain>'; } >many.xml
 refused "1000 encrypted disks: refused" 1 '256 encrypted' sh -c "'$BUILD/libvirt-hook/kyok' x prepare begin - <many.xml"
 
+# --- what the XML names is looked at before it is opened: opening a device is an act ---
+mknod device c 1 5; mkfifo pipe
+for odd in device pipe; do
+    sed "s|<source file='[^']*'|<source file='$SANDBOX/$odd'|" raw.img.domain >odd.xml
+    strace -f -qq -o opened -e trace=openat,open "$BUILD/libvirt-hook/kyok" raw prepare begin - <odd.xml >/dev/null 2>&1
+    like "a $odd is looked at" "$(cat opened)" "/$odd\", O_[A-Z|_]*O_PATH"
+    unlike "and not opened" "$(grep "/$odd\"\|/proc/self/fd" opened | grep -v O_PATH)" '.'
+done
+printf '{}' >"$(printf 'new\nline.img').kyok"
+sed "s|<source file='[^']*'|<source file='$SANDBOX/new\&#10;line.img'|" raw.img.domain >odd.xml
+like "a newline in a path makes no line of its own" \
+    "$("$BUILD/libvirt-hook/kyok" raw prepare begin - <odd.xml 2>&1)" '^kyok: VM raw: disk vda \(.*/new\?line.img\)'
+
 # --- what is on the host ---
 virsh -q start --paused raw >/dev/null
 no_leaks 'while a VM runs'

@@ -78,10 +78,21 @@ for held in held starting; do
     refused "a pool's volume, secret $held: refused" any 'VM mal: disk vda.*(another VM or disk|no such secret)|pool' start mal
     ok "no secret is left" "$KYOK" vm lock one; "$KYOK" vm unlock one >/dev/null
 done
+# While VM one starts: its mark and its secret are there, as between prepare and started.
+luks=$("$KYOK" disk info one.img --json | grep -o '"luks": "[^"]*"' | cut -d'"' -f4)
+mkdir -p /run/kyok/starting; printf %s "$luks" >"/run/kyok/starting/$secret.$u"
+echo "<secret ephemeral='yes' private='yes'><uuid>$secret</uuid><description>kyok: disk vda, volume $luks</description></secret>" >window.xml
+virsh -q secret-define window.xml >/dev/null
+mal file "file='$SANDBOX/link.img'"
+refused "a link to the image while its VM starts: refused" any 'VM mal: disk vda.*another VM or disk' start mal
+is "the starting VM's mark and secret stay" "$(ls /run/kyok/starting) $(virsh -q secret-list | grep -c "$secret")" "$secret.$u 1"
+rm "/run/kyok/starting/$secret.$u"; virsh -q secret-undefine "$secret" >/dev/null
 "$KYOK" vm unlock one --hold >/dev/null
 "$KYOK" disk create "$SANDBOX/own.img" --size 1M --key root --any-vm >/dev/null
 mal file "file='$SANDBOX/own.img'"
 refused "a disk of its own under the other's secret: refused" any 'VM mal: disk vda.*in use for another disk' start mal
+libvirtd_domain mal raw "$SANDBOX/own.img" "usage='kyok:$secret'" >mal.xml; virsh -q undefine mal >/dev/null; virsh -q define mal.xml
+refused "its usage, too" any "VM mal: disk vda.*usage is another disk's" start mal
 ok "and the other's is still right: it starts" start one
 virsh -q destroy one >/dev/null; virsh -q undefine mal >/dev/null
 "$KYOK" vm lock one >/dev/null; "$KYOK" vm unlock one >/dev/null
@@ -98,9 +109,13 @@ ok "no secret is left" no_secrets
 "$KYOK" disk create "$SANDBOX/foreign.img" --size 1M --key root --vm "$(cat /proc/sys/kernel/random/uuid)" >/dev/null
 ok "unlock --hold" "$KYOK" vm unlock one --hold
 "$KYOK" disk create "$SANDBOX/more.img" --size 1M --key root --vm "$u" >/dev/null
-ok "a disk is plugged meanwhile" "$KYOK" vm attach one "$SANDBOX/more.img" --target vdd
+ok "a disk is plugged meanwhile" "$KYOK" vm attach one "$SANDBOX/more.img" --target vdd --config-too
 is "libvirt holds the secret of the VM's own disk as before" "$(virsh -q secret-list | grep -c "$secret")" 1
 is "and no other" "$(virsh -q secret-list | grep -c .)" 1
+mv more.img.kyok away; echo '{}' >more.img.kyok
+refused "a second hold that fails" 1 'disk vdd' "$KYOK" vm unlock one --hold
+is "leaves what the first gave" "$(virsh -q secret-list | grep -c "$secret") $(ls /run/kyok/held)" "1 $secret.$u"
+mv away more.img.kyok; "$KYOK" vm detach one vdd --config-too >/dev/null
 "$KYOK" vm lock one >/dev/null; "$KYOK" vm unlock one >/dev/null
 ok "a process's environment leads the hook nowhere" sh -c "KYOK_CONF=/nonexistent '$KYOK' vm unlock one --hold --config /etc/kyok/kyok.conf"
 "$KYOK" vm lock one >/dev/null; "$KYOK" vm unlock one >/dev/null
@@ -115,6 +130,8 @@ ok "it starts" start one
 virsh -q resume one
 ok "the guest writes its marker" wait_for 60 guest_wrote one.img
 ok "its disk is copied onto a new one while it runs" "$KYOK" vm copy one vda "$SANDBOX/new.qcow2"
+refused "a disk that was written to is not copied over" 1 'has been written to' "$KYOK" vm copy one vda "$SANDBOX/one.img"
+refused "nor a disk that a VM has" 1 "VM $u has this disk" "$KYOK" vm copy one vda "$SANDBOX/new.qcow2" --force
 like "it goes on with the new one" "$(virsh -q domblklist one)" 'vda +.*new.qcow2'
 ok "no secret is left" no_secrets
 no_leaks 'a new volume key'
@@ -124,6 +141,16 @@ ok "it starts with it" start one
 virsh -q destroy one >/dev/null
 refused "a VM that is off is told what to do" 1 'kyok disk reencrypt' "$KYOK" vm copy one vda "$SANDBOX/plug.img"
 virsh -q define one.img.domain >/dev/null
+start one
+refused "a qcow2 disk that was written to is not copied over" 1 'has been written to' "$KYOK" vm copy one vda "$SANDBOX/new.qcow2"
+ok "unless that is wanted" "$KYOK" vm copy one vda "$SANDBOX/new.qcow2" --force
+virsh -q destroy one >/dev/null; virsh -q define one.img.domain >/dev/null
+
+# --- whoever may define domains chooses their UUIDs: a lock stays where the VM has been ---
+"$KYOK" vm lock one >/dev/null; virsh -q undefine one >/dev/null
+sed 's|<name>one<|<name>thief<|' one.img.domain >thief.xml; virsh -q define thief.xml >/dev/null
+refused "another VM under a locked one's UUID, with its disk: refused" any 'VM thief is locked' start thief
+virsh -q undefine thief >/dev/null; virsh -q define one.img.domain >/dev/null; "$KYOK" vm unlock one >/dev/null
 
 # --- two domains share a disk's secret: a clone has the same LUKS UUID ---
 "$KYOK" disk create "$SANDBOX/s1.img" --size 1M --key root --any-vm >/dev/null

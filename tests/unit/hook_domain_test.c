@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the hook takes out of domain XML, what it refuses, and that its deadline always holds. */
+#include "libvirt-hook/age.h"
 #include "libvirt-hook/domain.h"
 #include "libvirt-hook/hook.h"
 
@@ -282,6 +283,37 @@ static void configuration_is_checked(void **state)
     close(file);
     unlink(path);
     assert_true(hook_read_config("/nonexistent/x", &config));
+    assert_false(hook_read_config("/tmp", &config));
+    assert_false(hook_read_config("/dev/null/x", &config));
+}
+
+static void a_step_of_the_clock_ages_no_mark(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/kyok-hook.XXXXXX";
+    struct timespec since_boot;
+    struct stat status;
+    int file = mkstemp(path);
+    assert_int_equal(mark_stamp(file), 0);
+    assert_int_equal(fstat(file, &status), 0);
+    clock_gettime(CLOCK_BOOTTIME, &since_boot);
+    assert_in_range(status.st_mtime, since_boot.tv_sec - 60, since_boot.tv_sec);
+    assert_in_range(mark_age(&status), 0, 60);
+    status.st_mtime = since_boot.tv_sec - 100;
+    assert_in_range(mark_age(&status), 100, 160);
+    status.st_mtime = time(NULL) - 100; /* touch: of the clock */
+    assert_in_range(mark_age(&status), 100, 160);
+    close(file);
+    unlink(path);
+}
+
+static void only_a_uuid_is_locked(void **state)
+{
+    (void)state;
+    assert_false(hook_is_locked(""));
+    assert_false(hook_is_locked(".."));
+    assert_false(hook_is_locked("../../../etc"));
+    assert_false(hook_is_locked("."));
 }
 
 int main(void)
@@ -294,6 +326,8 @@ int main(void)
         cmocka_unit_test(who_is_away_is_asked_again),
         cmocka_unit_test(the_deadline_holds),
         cmocka_unit_test(configuration_is_checked),
+        cmocka_unit_test(a_step_of_the_clock_ages_no_mark),
+        cmocka_unit_test(only_a_uuid_is_locked),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
