@@ -35,6 +35,8 @@ void disk_close(struct disk *disk);
 
 /* A context of the command's configuration; the caller frees it. */
 enum kyok_status disk_context(struct cli *cli, struct kyok_context **context);
+/* For verbs that change a record: KYOK_NOT_FOUND without one, as of a disk made with --kmip. */
+enum kyok_status disk_need_record(struct cli *cli, const struct disk *disk);
 /* Opens the record, whatever VM it is bound to, and proves it on the volume. */
 enum kyok_status disk_open_record(struct cli *cli, struct kyok_context *context,
                                   const struct disk *disk, struct kyok_record_opened *opened);

@@ -71,6 +71,17 @@ enum kyok_status disk_context(struct cli *cli, struct kyok_context **context)
     return kyok_context_new(config, context, &cli->error);
 }
 
+enum kyok_status disk_need_record(struct cli *cli, const struct disk *disk)
+{
+    if (disk->copies.count > 0)
+        return KYOK_OK;
+    kyok_fail(&cli->error, KYOK_NOT_FOUND, disk->image, "the disk has no record");
+    return kyok_remedy(
+        &cli->error, "restore it, or kyok disk adopt. Is its passphrase at a KMIP server (--kmip)? "
+                     "New volume key: kyok disk create NEW --kmip GROUP, then qemu-img convert. "
+                     "New passphrase: kyok kmip register; vm-disks.md has the steps");
+}
+
 enum kyok_status disk_open_record(struct cli *cli, struct kyok_context *context,
                                   const struct disk *disk, struct kyok_record_opened *opened)
 {

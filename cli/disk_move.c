@@ -243,6 +243,7 @@ enum kyok_status disk_move(struct cli *cli, const char *image, const char *to)
                        &move.from));
     if (!*move.user.uuid)
         KYOK_TRY(device_refuse_users(cli, &move.from));
+    KYOK_TRY(disk_need_record(cli, &move.from));
     KYOK_TRY(disk_new_path(cli, to, move.target));
     KYOK_TRY(name_marker(cli, &move));
     KYOK_TRY(disk_context(cli, &context));

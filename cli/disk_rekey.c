@@ -268,6 +268,7 @@ enum kyok_status rekey_run(struct cli *cli, struct disk *disk, rekey_work *work,
     struct holders holders = {.own_only = false};
     bool completed;
     uint64_t generation = 0;
+    KYOK_TRY(disk_need_record(cli, disk));
     KYOK_TRY(device_refuse_clones(cli, disk));
     KYOK_TRY(holders_find(cli, disk, &holders));
     KYOK_TRY(holders_refuse_held(cli, disk));

@@ -13,6 +13,7 @@ kmip_server scripted "key other aes-256" || skip_all "the scripted KMIP server d
     kmip_group keeper alice "$PORT" 'release = yes'
     kmip_group stranger bob "$PORT" 'release = yes'
     kmip_group strict alice "$PORT"
+    kmip_group bank alice "$PORT" 'release = yes'
 } >"$SANDBOX/kyok.conf"
 export KYOK_CONF=$SANDBOX/kyok.conf
 disk() { local verb=$1; shift; "$KYOK" disk "$verb" "$@"; }
@@ -26,6 +27,9 @@ each() {
     like "$1: and says that the server gives it out" "$(disk verify "$2" --kmip "$1" --json)" 'the KMIP server, which gives it out'
     is "$1: the passphrase is 64 hexadecimal digits" "$("$BUILD/kyok-qemu-secret" --kmip "$1" --disk d="$2" -- cat @d@ | grep -Ec '^[0-9a-f]{64}$')" 1
     refused "$1: without --kmip there is no record" 1 'has no record' disk verify "$2"
+    refused "$1: rekey has nothing to seal, and says what to do" 1 'New passphrase: kyok kmip register' disk rekey "$2"
+    refused "$1: nor has reencrypt" 1 'New volume key: kyok disk create NEW --kmip GROUP' disk reencrypt "$2"
+    refused "$1: nor onto another" 1 'New volume key: kyok disk create NEW --kmip GROUP' disk reencrypt "$2" --to other.img
 }
 
 # --- the scripted server ---
@@ -38,6 +42,32 @@ ok "the server loses Register" kmip_tell scripted "fault Register 99 error 5"
 each keeper b.qcow2 qcow2
 is "it is an AES key" "$("$KYOK" kmip locate keeper --name "$(uuid b.qcow2)" --type symmetric-key | grep -c .)" 1
 kmip_tell scripted "fault none" >/dev/null
+
+# --- new keys for one: the blocks of docs/vm-disks.md ---
+export PATH=$PATH:/usr/sbin:/sbin
+if command -v cryptsetup >/dev/null; then
+    mkdir bin; ln -s "$KYOK" "$BUILD/kyok-qemu-secret" bin/
+    disk create db.img --size 1M --kmip bank >/dev/null
+    mark() { "$BUILD/kyok-qemu-secret" --kmip bank --disk s="$1" -- qemu-io --object secret,id=s,file=@s@ -c "$2 -P 77 4096 4096" --image-opts "driver=luks,key-secret=s,file.filename=$1"; }
+    secret() { "$BUILD/kyok-qemu-secret" --kmip bank --disk d="$1" -- cat @d@; }
+    ok "a marker is written" mark db.img write
+    before=$(secret db.img)
+    python3 - "$SOURCE/docs/vm-disks.md" <<'PY'
+import re, sys
+for number, body in enumerate(re.findall(r"^```sh kmip\n(.*?)^```$", open(sys.argv[1]).read(), re.M | re.S)):
+    open(f"block{number}.sh", "w").write(body)
+PY
+    ok "a new disk" env PATH="$SANDBOX/bin:$PATH" bash -e block0.sh
+    ok "has the data" mark new.img read
+    unlike "and a passphrase of its own" "$(secret new.img)" "$before"
+    ok "a new passphrase for the disk" env PATH="$SANDBOX/bin:$PATH" bash -e block1.sh
+    unlike "is another" "$(secret db.img)" "$before"
+    ok "opens the data" mark db.img read
+    is "one slot is left" "$(disk info db.img --json | grep -c '"iterations"')" 1
+    is "and no second object" "$("$KYOK" kmip locate bank --name "$(uuid db.img)-next" 2>/dev/null | grep -c .)" 0
+else
+    skip "cryptsetup is not installed" 8
+fi
 
 # --- an existing LUKS disk whose passphrase the administrator registers ---
 if command -v cryptsetup >/dev/null; then
@@ -61,6 +91,6 @@ if /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info >= (3, 12))' && [ 
     kmip_group pykmip alice "$PORT" 'release = yes' >>"$SANDBOX/kyok.conf"
     each pykmip d.img raw
 else
-    skip "PyKMIP does not run on Python 3.12 and later" 7
+    skip "PyKMIP does not run on Python 3.12 and later" 10
 fi
 done_testing

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The blocks of docs/vm-disks.md as they stand: a backup restored on a second host by its record, a host
+# The blocks of docs/vm-disks.md and docs/from-kmip-for-vmware.md as they stand: a disk of two parties, a .vmdk taken over, a backup restored on a second host by its record, a host
 # group's revocation, and the recovery when kyok is gone.
 . "$(dirname "$0")/../support/lib.sh"
 need pkcs11-tool softhsm2-util qemu-img qemu-io /usr/bin/python3 /usr/lib/softhsm/libsofthsm2.so
@@ -11,7 +11,7 @@ need cryptsetup
 cd "$SANDBOX" || exit 1
 softhsm_new hsm; pin_file >/dev/null
 export SOFTHSM2_CONF=$SANDBOX/hsm.conf
-for t in rack-1 rack-2; do
+for t in rack-1 rack-2 bank-root vendor-root bank-2026; do
     softhsm_token hsm $t
     p11tool hsm --token-label $t --keygen --key-type AES:32 --label root --id 01 --sensitive >/dev/null 2>&1
 done
@@ -28,14 +28,19 @@ host() {
 }
 mkdir backup bin
 host admin rack-1 rack-2; host rack-2 rack-2
-ln -s "$KYOK" bin/kyok
-python3 - "$SOURCE/docs/vm-disks.md" <<'PY'
+host both bank-root vendor-root; host vendor vendor-root; host vsphere bank-2026
+ln -s "$KYOK" "$BUILD/kyok-qemu-secret" bin/
+# The VMs that the documents name, as libvirt would.
+printf '%s\n' '#!/bin/sh' 'case "$*" in *domuuid*) echo 6e1c9a1e-3a5c-4d6f-9d52-0c2b4d1f6b11 ;; *) exit 1 ;; esac' >bin/virsh; chmod +x bin/virsh
+qemu-img create -q -f vmdk vsphere/vm.vmdk 2M && qemu-io -f vmdk -c 'write -P 77 65536 4096' vsphere/vm.vmdk >/dev/null
+python3 - "$SOURCE/docs/vm-disks.md" "$SOURCE/docs/from-kmip-for-vmware.md" <<'PY'
 import re, sys
-for number, (where, body) in enumerate(re.findall(r"^```sh disk ([-a-z0-9 ]+)\n(.*?)^```$", open(sys.argv[1]).read(), re.M | re.S)):
+text = "\n".join(open(name).read() for name in sys.argv[1:])
+for number, (_, where, body) in enumerate(re.findall(r"^( *)```sh disk ([-a-z0-9 ]+)\n(.*?)^\1```$", text, re.M | re.S)):
     open(f"{number:02}.sh", "w").write(body)
     open(f"{number:02}.where", "w").write(where + "\n")
 PY
-at_least "blocks" "$(ls -- *.sh | wc -l)" 6
+at_least "blocks" "$(ls -- *.sh | wc -l)" 10
 block() { # WHERE FILE
     if [ "$1" = recovery ]; then
         # Nothing of kyok's but the document and its script.
@@ -49,7 +54,7 @@ for file in [0-9][0-9].where; do
     read -r where wanted <"$file"
     code=$SANDBOX/${file%.where}.sh
     if [ "$wanted" = refused ]; then
-        why='generation 1 does not open|pkcs11:token=rack-1'
+        why='generation 1 does not open|pkcs11:token=(rack-1|bank-root)'
         refused "$where: $(tail -1 "$code")" any "$why" block "$where" "$code"
     else
         ok "$where: $(tail -1 "$code")" block "$where" "$code"
