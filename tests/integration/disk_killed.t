@@ -3,7 +3,7 @@
 # rekey, reencrypt (also --to), grant and rewrap, killed before each system call that changes a file, and
 # with a disk that is full at each step: one recorded generation opens the disk, a second run completes.
 # KYOK_LONG=1 kills also before each fsync (what lies there is what the next call finds) and each write(2)
-# (most are SoftHSM's own), tries more verbs and more sizes.
+# (most are SoftHSM's own), tries more verbs and more sizes, and qcow2 at every call.
 . "$(dirname "$0")/../support/lib.sh"
 export PATH=$PATH:/usr/sbin:/sbin
 need pkcs11-tool softhsm2-util qemu-img cryptsetup
@@ -22,11 +22,14 @@ kyok_conf '[token bank]' "module = $(softhsm_module)" 'uri = pkcs11:token=bank' 
 opens() { "$BUILD/kyok-qemu-secret" --disk d="$1" -- test -e @d@; }
 # IMAGE: generations of every copy, key slots, what lies around
 state() { echo "slots $("$KYOK" disk info "$1" --json | grep -c '"iterations"') $(ls "$1".* 2>/dev/null | tr '\n' ' ')"; }
+export format=raw
 marker() { # IMAGE read|write
+    local driver=luks,key-secret=s
+    [ $format = raw ] || driver=qcow2,encrypt.key-secret=s
     "$BUILD/kyok-qemu-secret" --disk s="$1" -- qemu-io --object secret,id=s,file=@s@ -c "$2 -P 77 4096 4096" \
-        --image-opts "driver=luks,key-secret=s,file.filename=$1" >/dev/null
+        --image-opts "driver=${driver%%,*},${driver#*,},file.filename=$1" >/dev/null
 }
-fresh() { rm -f k.img* n.img*; "$KYOK" disk create k.img --size 64K --key bank >/dev/null && marker k.img write; }
+fresh() { rm -f k.img* n.img*; "$KYOK" disk create k.img --size 64K --format $format --key bank >/dev/null && marker k.img write; }
 # run NAME: the verb
 run() {
     case $1 in
@@ -50,7 +53,9 @@ if strace -e trace=none true 2>/dev/null; then
         (export -f run; strace -f -qq -o /dev/null -e trace=$1 -e "inject=$1:signal=KILL:when=$2" bash -c "run $3") >/dev/null 2>&1 && return 1
         cmp -s <(cd hsm && find . -type f -size +0 | sort) <(cd hsm.kept && find . -type f -size +0 | sort) || { rm -rf hsm && cp -a hsm.kept hsm; }
     }
-    for verb in rekey reencrypt move grant rewrap adopt ${KYOK_LONG:+bind}; do
+    all="$calls ${KYOK_LONG:+fsync fchmod fchown write}"
+    # VERB:FORMAT:CALLS: of qcow2 what is not the same as of raw: where the slots lie, and how the image is made.
+    while IFS=: read -r verb format calls; do
         killed=0 reached='' unopened='' unfinished='' lost=''
         fresh
         if [ $verb = adopt ]; then
@@ -58,7 +63,7 @@ if strace -e trace=none true 2>/dev/null; then
             "$BUILD/kyok-qemu-secret" --disk d=k.img -- cat @d@ >k.pass
             rm k.img.kyok; cp k.img kept.bytes
         fi
-        for call in $calls ${KYOK_LONG:+fsync fchmod fchown write}; do
+        for call in $calls; do
             for n in $(seq 60); do
                 [ $verb != adopt ] || as_it_was
                 killed_at $call $n $verb || break
@@ -75,16 +80,21 @@ if strace -e trace=none true 2>/dev/null; then
                 esac
             done
         done
-        diag "$verb:$(tr ' ' '\n' <<<"$reached" | sort | uniq -c | awk 'NF == 2 { printf " %s %s", $1, $2 }')"
-        case $verb in rekey | reencrypt | move) wanted=6 ;; *) wanted=2 ;; esac
-        at_least "$verb was killed at so many calls" $killed $wanted
-        is "$verb: a recorded generation opened the disk after each" "$unopened" ""
-        is "$verb: a second run completed each" "$unfinished" ""
-        is "$verb: the data and no mark were left" "$lost" ""
+        diag "$verb $format:$(tr ' ' '\n' <<<"$reached" | sort | uniq -c | awk 'NF == 2 { printf " %s %s", $1, $2 }')"
+        case $verb:$format in rekey:raw | reencrypt:raw | move:raw) wanted=6 ;; *) wanted=2 ;; esac
+        at_least "$verb $format was killed at so many calls" $killed $wanted
+        is "$verb $format: a recorded generation opened the disk after each" "$unopened" ""
+        is "$verb $format: a second run completed each" "$unfinished" ""
+        is "$verb $format: the data and no mark were left" "$lost" ""
         [ $verb != adopt ] || { as_it_was && run adopt && run forget; } >/dev/null || lost=yes
         marker k.img read || lost=yes
-        is "$verb: one slot, one record, nothing else; the old data is there" "$(state k.img)$lost" "slots 1 k.img.kyok "
-    done
+        is "$verb $format: one slot, one record, nothing else; the old data is there" "$(state k.img)$lost" "slots 1 k.img.kyok "
+    done < <(
+        for verb in rekey reencrypt move grant rewrap adopt ${KYOK_LONG:+bind}; do echo "$verb:raw:$all"; done
+        if [ -n "${KYOK_LONG:-}" ]; then for verb in rekey reencrypt move; do echo "$verb:qcow2:$all"; done
+        else printf '%s\n' 'rekey:qcow2:pwrite64' 'reencrypt:qcow2:rename' 'move:qcow2:renameat2 unlink'; fi
+    )
+    format=raw
 
     # --- killed when the new slot was there, and then a custodian is gone for good ---
     # cut: a disk of the bank's, and a rekey to the other key cut off when its slot was there
@@ -123,7 +133,7 @@ if strace -e trace=none true 2>/dev/null; then
     ok "with both custodians a second run completes" "${rekey[@]}"
     is "one slot" "$(state k.img)" "slots 1 k.img.kyok "
 else
-    skip "strace cannot trace here" 42
+    skip "strace cannot trace here" 57
 fi
 
 # --- a disk that is full after so many bytes ---
@@ -141,15 +151,17 @@ if [ "$(id -u)" = 0 ] && mkdir full && unshare -m true 2>/dev/null; then
     }
     export -f with_room run opens marker state result
     export TERM=dumb
-    for verb in rekey reencrypt move grant rewrap; do
+    for what in rekey:raw reencrypt:raw move:raw grant:raw rewrap:raw reencrypt:qcow2 ${KYOK_LONG:+rekey:qcow2 move:qcow2}; do
+        verb=${what%:*} format=${what#*:}
         fresh
         failed=0 bad=''
-        for room in 0 4 240 ${KYOK_LONG:+8 16 64 272 600 2200}; do
+        case $what in *:raw) rooms='0 240' ;; *) rooms=240 ;; esac
+        for room in $rooms ${KYOK_LONG:+4 8 16 64 272 600 2200}; do
             with_room $room $verb >room.out 2>&1
             case $? in 0) ;; 10) failed=$((failed + 1)) ;; *) bad="$bad $room:$?"; diag "$(cat room.out)" ;; esac
         done
-        at_least "$verb failed on a full disk, at so many sizes" $failed 1
-        is "$verb: the disk opened after each, and a second run completed" "$bad" ""
+        at_least "$verb $format failed on a full disk, at so many sizes" $failed 1
+        is "$verb $format: the disk opened after each, and a second run completed" "$bad" ""
     done
 else
     skip "no mount namespace" 10
