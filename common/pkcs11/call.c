@@ -8,11 +8,26 @@
 #include <string.h>
 
 #define MISSING_AGAIN_NS INT64_C(3000000000)
+#define MISSING_FIRST_NS INT64_C(100000000)
 
 /* --- the key on the leased session's token --- */
 
-static void store_handle(const struct kyok_lease *lease, uint64_t key,
-                         const struct kyok_handle *fresh, const struct kyok_error *why)
+/* One wrong answer of a token costs little; one that goes on lacking the key, or has another
+ * (refused), is seldom asked. */
+static void pause_search(struct kyok_handle *fresh, const struct kyok_handle *before, bool refused)
+{
+    int64_t now = kyok_now_ns();
+    int64_t pause = MISSING_AGAIN_NS;
+
+    if (!refused && before->epoch == fresh->epoch)
+        fresh->misses = before->misses + (now >= before->retry_ns ? 1 : 0);
+    if (!refused && fresh->misses < 5)
+        pause = MISSING_FIRST_NS << fresh->misses;
+    fresh->retry_ns = now + pause;
+}
+
+static void store_handle(const struct kyok_lease *lease, uint64_t key, struct kyok_handle *fresh,
+                         const struct kyok_error *why)
 {
     struct kyok_token *token = lease->token;
     struct kyok_handle *entry;
@@ -22,6 +37,8 @@ static void store_handle(const struct kyok_lease *lease, uint64_t key,
     if (entry != NULL) {
         struct kyok_error *text = entry->why;
 
+        if (fresh->found != KYOK_FOUND)
+            pause_search(fresh, entry, why->status == KYOK_REFUSED);
         *entry = *fresh;
         entry->why = text;
         if (fresh->found != KYOK_FOUND &&
@@ -36,7 +53,7 @@ static void store_handle(const struct kyok_lease *lease, uint64_t key,
 void kyok_token_remember(const struct kyok_lease *lease, const struct kyok_group_key *key,
                          CK_OBJECT_HANDLE object)
 {
-    const struct kyok_handle handle = {
+    struct kyok_handle handle = {
         .key = key->serial, .epoch = lease->epoch, .handle = object, .found = KYOK_FOUND};
 
     store_handle(lease, key->serial, &handle, NULL);
@@ -75,7 +92,6 @@ static CK_RV find_key(const struct kyok_lease *lease, const struct kyok_group_ke
         rv = kyok_key_resolve(lease, key, &handle.handle, &handle.found, err);
         if (rv != CKR_OK)
             return rv;
-        handle.retry_ns = kyok_now_ns() + MISSING_AGAIN_NS;
         store_handle(lease, key->serial, &handle, err);
     }
     *object = handle.handle;

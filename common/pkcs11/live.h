@@ -42,6 +42,7 @@ struct kyok_handle {
     CK_OBJECT_HANDLE handle;
     enum kyok_found found;
     int64_t retry_ns;       /* missing: not sought again before */
+    unsigned misses;        /* in a row, each after its pause */
     struct kyok_error *why; /* missing or different: what to tell again */
 };
 

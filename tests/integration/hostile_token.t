@@ -42,8 +42,15 @@ for lie in signature-length attribute-length attribute-grows attribute-empty att
     faulty hsm lie
     faulty hsm restart
     good=0
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do [[ $(signer_ask sign) == ok* ]] && { good=1; break; }; sleep 0.5; done
+    for _ in {1..300}; do [[ $(signer_ask sign) == ok* ]] && { good=1; break; }; sleep 0.1; done
     is "$lie, then the truth: the program signs" $good 1
 done
+# A key that cannot be read is looked for at growing intervals (each look: three searches), not in every call.
+faulty hsm lie attribute-empty
+faulty hsm restart
+faulty hsm reset
+for _ in {1..60}; do signer_ask sign >/dev/null; done
+at_least 'a key that is not told is looked for' "$(faulty hsm count C_FindObjectsInit)" 1
+at_most 'at intervals' "$(faulty hsm count C_FindObjectsInit)" 60
 signer_end
 done_testing
