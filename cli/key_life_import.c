@@ -261,7 +261,9 @@ const struct cli_verb cli_key_life_import_verbs[] = {
          "side prints the check value, to compare with paper: the first three bytes of a zero "
          "block encrypted with an AES key, or of SHA-256 of a pair's public half "
          "(SubjectPublicKeyInfo). An imported key existed outside: it "
-         "meets require = non-extractable, never never-extractable.",
+         "meets require = non-extractable, never never-extractable. A kmip: REF is refused: KMIP "
+         "servers have no transport key, so that what kyok kmip register brings there passes this "
+         "host in the clear.",
      CLI_OPTIONS(import_options),
      .run = run_import},
     {.words = "key replicate",

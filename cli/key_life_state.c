@@ -192,6 +192,11 @@ static enum kyok_status run_state(struct cli *cli)
 
 /* --- rotate, descend ------------------------------------------------------------------------- */
 
+static const struct cli_option rotate_options[] = {
+    {.name = "--allow-oaep-sha1",
+     .summary = "in a group of several tokens: accept those that know RSA-OAEP with SHA-1 only"},
+};
+
 static enum kyok_status run_rotate(struct cli *cli)
 {
     KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *reference = NULL;
@@ -200,7 +205,8 @@ static enum kyok_status run_rotate(struct cli *cli)
 
     KYOK_TRY(cli_reference(cli, 0, &reference));
     KYOK_TRY(cli_context(cli, &context));
-    KYOK_TRY(kyok_key_rotate(context, reference, &made, &cli->error));
+    KYOK_TRY(kyok_key_rotate(context, reference, cli_option(cli, "--allow-oaep-sha1") != NULL,
+                             &made, &cli->error));
     return cli_print_reference(cli, made);
 }
 
@@ -375,7 +381,13 @@ const struct cli_verb cli_key_life_verbs[] = {
          "by "
          "Re-key, or where there is none by Create, under the name NAME.vN; older versions stay "
          "active there, since a server may refuse to decrypt with any other. Interrupted, it is "
-         "completed by a second run. kyok rewrap brings envelopes to the new version.",
+         "completed by a second run. kyok rewrap brings envelopes to the new version. In a group "
+         "of "
+         "several tokens one makes the key for the moment and wraps it for each, where it becomes "
+         "a key that cannot leave; all get it or none. A key that never leaves its token (as kyok "
+         "makes them in one token) is refused there: name one token with token=, and clone the new "
+         "version with the vendor's tool.",
+     CLI_OPTIONS(rotate_options),
      .run = run_rotate},
     {.words = "key descend",
      .operands = "ROOT",

@@ -288,6 +288,22 @@ static enum kyok_status choose_hash(const struct kyok_life *life, struct kyok_ke
     return kyok_remedy(err, "add --allow-oaep-sha1 if your policy allows that");
 }
 
+/* No KMIP server unwraps for its client's transport key: what is registered passes this host in the
+ * clear, which import promises that it does not. */
+static enum kyok_status begin_life(struct kyok_context *context,
+                                   const struct kyok_reference *reference, struct kyok_life *life,
+                                   struct kyok_error *err)
+{
+    if (reference->kind != KYOK_REFERENCE_KMIP)
+        return kyok_life_begin(context, reference, life, err);
+    kyok_fail(err, KYOK_UNSUPPORTED, reference->text,
+              "a KMIP server has no transport key: a key that is registered there passes this host "
+              "in the clear");
+    return kyok_remedy(err, "where the host may see it: kyok kmip register %s FILE --type "
+                            "symmetric-key; else let the server's operator bring it in",
+                       reference->group);
+}
+
 enum kyok_status kyok_key_import_begin(struct kyok_context *context,
                                        const struct kyok_reference *reference, bool allow_sha1,
                                        enum kyok_hash *hash, struct kyok_buffer *public_key,
@@ -300,7 +316,7 @@ enum kyok_status kyok_key_import_begin(struct kyok_context *context,
     const struct kyok_key_info *info;
     struct kyok_life life;
 
-    KYOK_TRY(kyok_life_begin(context, reference, &life, err));
+    KYOK_TRY(begin_life(context, reference, &life, err));
     KYOK_TRY(transport_reference(&life, &transport_name, err));
     if (kyok_key_open(context, transport_name, kyok_bytes(NULL, 0), &transport, err) != KYOK_OK)
         KYOK_TRY(kyok_key_generate(context, transport_name, &request, &transport, err));
@@ -462,7 +478,7 @@ enum kyok_status kyok_key_import(struct kyok_context *context,
     if (sealed->type != KYOK_KEY_AES)
         KYOK_TRY(
             pair_check_value(kyok_buffer_bytes(&sealed->public_key), sealed->check_value, err));
-    KYOK_TRY(kyok_life_begin(context, reference, &life, err));
+    KYOK_TRY(begin_life(context, reference, &life, err));
     KYOK_TRY(transport_reference(&life, &transport_name, err));
     status = kyok_key_open(context, transport_name, kyok_bytes(NULL, 0), &transport, err);
     if (status == KYOK_NOT_FOUND)

@@ -40,6 +40,15 @@ enum kyok_status kyok_life_settle(const struct kyok_life *life, struct kyok_key_
                                   struct kyok_error *err);
 enum kyok_status kyok_life_need_name(const struct kyok_life *life, struct kyok_error *err);
 enum kyok_status kyok_life_new_id(struct kyok_key_name *name, struct kyok_error *err);
+/* A new version in every token of the group, after old (spread.c): in the record as pre-active
+ * first, so that a run that is killed is taken back by the next. */
+enum kyok_status kyok_life_add_everywhere(const struct kyok_life *life,
+                                          struct kyok_key_record *record,
+                                          const struct kyok_key_version *old, bool allow_sha1,
+                                          struct kyok_error *err);
+/* What such a run has left, if the record tells of one: out of the tokens, then of the record. */
+enum kyok_status kyok_life_take_back(const struct kyok_life *life, struct kyok_key_record *record,
+                                     struct kyok_error *err);
 void kyok_life_event(const char *type, const struct kyok_life *life,
                      const struct kyok_key_name *name, const char *detail, enum kyok_status status);
 

@@ -63,9 +63,11 @@ enum kyok_status kyok_key_generate_recorded(struct kyok_context *context,
                                             struct kyok_reference **made, struct kyok_error *err);
 
 /* A new version; descendants of an AES key are rewrapped to it and older AES versions deactivated.
- * A rotation that was interrupted is completed instead. *made: its reference. */
+ * A rotation that was interrupted is completed instead. *made: its reference. In a group of several
+ * tokens each gets the version, wrapped from one to the others, or none does; allow_sha1: where the
+ * tokens know RSA-OAEP with SHA-1 only. A key that never leaves its token is refused. */
 enum kyok_status kyok_key_rotate(struct kyok_context *context,
-                                 const struct kyok_reference *reference,
+                                 const struct kyok_reference *reference, bool allow_sha1,
                                  struct kyok_reference **made, struct kyok_error *err);
 
 /* A key named name that exists only wrapped by root. */

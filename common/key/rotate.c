@@ -81,9 +81,14 @@ static enum kyok_status rewrap_descendants(const struct kyok_life *life,
 
 /* --- rotation --- */
 
+struct rotation {
+    size_t tokens; /* that get the new version */
+    bool allow_sha1;
+};
+
 static bool is_aes_usage(unsigned usage)
 {
-    return (usage & (KYOK_USAGE_ENCRYPT | KYOK_USAGE_WRAP)) != 0 && (usage & KYOK_USAGE_SIGN) == 0;
+    return (usage & (KYOK_USAGE_ENCRYPT | KYOK_USAGE_WRAP)) != 0; /* no private key has these */
 }
 
 /* Of AES versions one is active; a second means that a rotation was cut short. */
@@ -158,10 +163,13 @@ static enum kyok_status generate_version(const struct kyok_life *life,
 }
 
 static enum kyok_status add_version(const struct kyok_life *life, struct kyok_key_record *record,
-                                    struct kyok_error *err)
+                                    const struct rotation *how, struct kyok_error *err)
 {
     struct kyok_key_version *old = kyok_key_record_current(record, time(NULL));
-    struct kyok_key_version *version = &record->versions[record->count];
+    struct kyok_key_version *version;
+
+    KYOK_TRY(kyok_life_take_back(life, record, err));
+    version = &record->versions[record->count];
 
     if (old == NULL)
         return kyok_fail(err, KYOK_REFUSED, record->name, "no version of this key is active");
@@ -173,6 +181,8 @@ static enum kyok_status add_version(const struct kyok_life *life, struct kyok_ke
     snprintf(version->name.label, sizeof(version->name.label), "%.190s.v%zu", record->name,
              record->count + 1);
     KYOK_TRY(kyok_life_new_id(&version->name, err));
+    if (how->tokens > 1 && old->wrapped_size == 0)
+        return kyok_life_add_everywhere(life, record, old, how->allow_sha1, err);
     KYOK_TRY(generate_version(life, old, version, err));
     record->count++;
     return kyok_life_write(life, record, err);
@@ -200,24 +210,25 @@ static enum kyok_status retire_older(const struct kyok_life *life, struct kyok_k
 }
 
 static enum kyok_status rotate(const struct kyok_life *life, struct kyok_key_record *record,
-                               struct kyok_error *err)
+                               const struct rotation *how, struct kyok_error *err)
 {
     const struct kyok_key_version *newest;
 
     /* A token that keeps no records, any more, says so before anything is made. */
     KYOK_TRY(kyok_life_write(life, record, err));
     if (!is_unfinished(record))
-        KYOK_TRY(add_version(life, record, err));
+        KYOK_TRY(add_version(life, record, how, err));
     newest = kyok_key_record_current(record, time(NULL));
     KYOK_TRY(rewrap_descendants(life, record, newest, err));
     return retire_older(life, record, newest, err);
 }
 
 enum kyok_status kyok_key_rotate(struct kyok_context *context,
-                                 const struct kyok_reference *reference,
+                                 const struct kyok_reference *reference, bool allow_sha1,
                                  struct kyok_reference **made, struct kyok_error *err)
 {
     KYOK_AUTO_RECORD record = kyok_life_record_new(err);
+    struct rotation how = {.allow_sha1 = allow_sha1};
     const struct kyok_key_version *newest;
     struct kyok_life life;
     enum kyok_status status;
@@ -228,7 +239,8 @@ enum kyok_status kyok_key_rotate(struct kyok_context *context,
         return kyok_life_kmip_rotate(context, reference, made, err);
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
     KYOK_TRY(kyok_life_record(&life, record, err));
-    status = rotate(&life, record, err);
+    KYOK_TRY(kyok_group_tokens(life.group, reference, &how.tokens, life.deadline, err));
+    status = rotate(&life, record, &how, err);
     newest = kyok_key_record_current(record, time(NULL));
     if (newest != NULL)
         kyok_life_event("create", &life, &newest->name, "rotation", status);

@@ -109,21 +109,32 @@ static enum kyok_status not_one(const struct kyok_call *call, size_t count,
                        call->group->config->name);
 }
 
+/* A private key that its token can do nothing with is refused where it is configured. An AES key
+ * is also opened to be suspended or destroyed, and sealing says by itself what is missing. */
+static enum kyok_status check_usable(const struct kyok_call *call, const struct kyok_facts *facts,
+                                     const struct opening *opening, struct kyok_error *err)
+{
+    unsigned bits;
+    enum kyok_key_type type = kyok_facts_type(facts, &bits);
+
+    return type == KYOK_KEY_AES
+               ? KYOK_OK
+               : kyok_key_usable(call->lease, type, opening->reference->text, err);
+}
+
 static CK_RV describe(const struct kyok_call *call, CK_OBJECT_HANDLE object,
                       enum kyok_require require, struct opening *opening, struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer spki = {0};
     struct kyok_facts facts;
     CK_RV rv = kyok_facts_read(call->lease, object, &facts);
-    unsigned bits;
 
     if (rv == CKR_OK && facts.object_class == CKO_PRIVATE_KEY)
         rv = kyok_object_public_key(call->lease, &facts, &spki);
     if (rv != CKR_OK)
         return rv;
     if (kyok_facts_require(&facts, require, opening->reference->text, err) == KYOK_OK &&
-        kyok_key_usable(call->lease, kyok_facts_type(&facts, &bits), opening->reference->text,
-                        err) == KYOK_OK &&
+        check_usable(call, &facts, opening, err) == KYOK_OK &&
         kyok_facts_info(&facts, call->lease->token, call->group->config->name,
                         kyok_buffer_bytes(&spki), opening->info, err) == KYOK_OK) {
         opening->found = true;

@@ -55,6 +55,34 @@ CK_RV kyok_unwrap_carrier(const struct kyok_lease *lease, CK_OBJECT_HANDLE trans
 CK_RV kyok_unwrap_material(const struct kyok_lease *lease, CK_OBJECT_HANDLE carrier,
                            const struct kyok_import_request *request, CK_OBJECT_HANDLE *object);
 
+/* A key on its way from one token (the source) into another, inside both (replicate.c). */
+#define KYOK_PASSAGE_MODULUS_MOST 512
+#define KYOK_PASSAGE_MATERIAL_MOST 8192 /* PKCS#8 of RSA with 8192 bits: 5 KiB */
+struct kyok_passage {
+    enum kyok_key_type type;
+    struct kyok_bytes public_key; /* a pair's SubjectPublicKeyInfo */
+    enum kyok_hash hash;          /* of RSA-OAEP */
+    struct kyok_key_name name;    /* at the target */
+    unsigned usage;
+    /* The target's transport key. */
+    uint8_t modulus[KYOK_PASSAGE_MODULUS_MOST], exponent[8];
+    CK_ULONG modulus_size, exponent_size;
+    uint8_t wrapped[KYOK_PASSAGE_MODULUS_MOST]; /* an AES key of the moment under that */
+    size_t wrapped_size;
+    uint8_t material[KYOK_PASSAGE_MATERIAL_MOST]; /* the key under this one */
+    size_t material_size;
+};
+/* At the target: a transport pair of the session, public half first. */
+CK_RV kyok_passage_offer(const struct kyok_lease *lease, struct kyok_passage *passage,
+                         CK_OBJECT_HANDLE pair[2]);
+void kyok_passage_close(const struct kyok_lease *lease, const CK_OBJECT_HANDLE pair[2]);
+/* At the source: object under what the target offers. A key that may not leave: *err says so. */
+CK_RV kyok_passage_wrap(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
+                        struct kyok_passage *passage, struct kyok_error *err);
+/* At the target again: as an object of the token that cannot leave. */
+CK_RV kyok_passage_unwrap(const struct kyok_lease *lease, const struct kyok_passage *passage,
+                          CK_OBJECT_HANDLE transport);
+
 /* RFC 3394 where the token has it, else RFC 5649. */
 CK_RV kyok_wrap_object(const struct kyok_lease *lease, CK_OBJECT_HANDLE by, CK_OBJECT_HANDLE object,
                        uint8_t *wrapped, size_t *size);

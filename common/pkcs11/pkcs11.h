@@ -154,6 +154,28 @@ enum kyok_status kyok_group_replicate(struct kyok_group_key *key, const char *ta
                                       enum kyok_hash hash, struct kyok_deadline deadline,
                                       struct kyok_error *err);
 
+/* How many tokens of the group reference fits, all of which must be there. */
+enum kyok_status kyok_group_tokens(struct kyok_group *group, const struct kyok_reference *reference,
+                                   size_t *count, struct kyok_deadline deadline,
+                                   struct kyok_error *err);
+/* A new AES, RSA or EC key in every token of the group that reference fits: made in the first of
+ * them as an object of the session, and unwrapped in each under name. Whoever is interrupted calls
+ * kyok_group_forget(). */
+struct kyok_spread_request {
+    enum kyok_key_type type;
+    unsigned bits;
+    unsigned usage; /* enum kyok_key_usage */
+    enum kyok_hash hash;
+    const struct kyok_key_name *name;
+};
+enum kyok_status kyok_group_spread(struct kyok_group *group, const struct kyok_reference *reference,
+                                   const struct kyok_spread_request *request,
+                                   struct kyok_deadline deadline, struct kyok_error *err);
+/* Destroys the keys of exactly this label and id in every token of the group that has them. */
+enum kyok_status kyok_group_forget(struct kyok_group *group, const struct kyok_reference *reference,
+                                   const struct kyok_key_name *name, struct kyok_deadline deadline,
+                                   struct kyok_error *err);
+
 /* True in a thread that is inside a module's function: a module that uses this process's libcrypto
  * must not be led back to kyok. */
 bool kyok_inside_module(void);

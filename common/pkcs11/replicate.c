@@ -10,22 +10,12 @@
 #include <string.h>
 
 #define TRANSPORT_BITS 3072
-#define MODULUS_MOST 512
-#define MATERIAL_MOST 8192 /* PKCS#8 of RSA with 8192 bits: 5 KiB */
 
 struct replication {
     struct kyok_group_key *key;
     struct kyok_token *source;
     struct kyok_deadline deadline;
-    enum kyok_hash hash;
-    struct kyok_key_name name;
-    unsigned usage;
-    uint8_t modulus[MODULUS_MOST], exponent[8]; /* of the target's transport key */
-    CK_ULONG modulus_size, exponent_size;
-    uint8_t wrapped[MODULUS_MOST]; /* an AES key of the moment under that */
-    size_t wrapped_size;
-    uint8_t material[MATERIAL_MOST]; /* the key under this one */
-    size_t material_size;
+    struct kyok_passage passage;
 };
 
 static bool oaep(enum kyok_hash hash, struct kyok_mechanism *mechanism)
@@ -54,7 +44,7 @@ static CK_RV make_carrier(const struct kyok_lease *lease, CK_OBJECT_HANDLE *carr
                                    carrier);
 }
 
-static CK_RV wrap_under(const struct kyok_lease *lease, struct replication *r,
+static CK_RV wrap_under(const struct kyok_lease *lease, struct kyok_passage *r,
                         CK_MECHANISM *mechanism, CK_OBJECT_HANDLE transport,
                         CK_OBJECT_HANDLE object)
 {
@@ -78,12 +68,11 @@ static CK_RV wrap_under(const struct kyok_lease *lease, struct replication *r,
                : rv;
 }
 
-static CK_RV wrap_on_source(const struct kyok_call *call, void *arg, struct kyok_error *err)
+CK_RV kyok_passage_wrap(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
+                        struct kyok_passage *r, struct kyok_error *err)
 {
     static const CK_OBJECT_CLASS public_class = CKO_PUBLIC_KEY;
     static const CK_KEY_TYPE rsa = CKK_RSA;
-    const struct kyok_lease *lease = call->lease;
-    struct replication *r = arg;
     struct kyok_template template = {.count = 0};
     struct kyok_mechanism mechanism;
     CK_OBJECT_HANDLE transport;
@@ -100,7 +89,7 @@ static CK_RV wrap_on_source(const struct kyok_call *call, void *arg, struct kyok
     rv = lease->f->C_CreateObject(lease->handle, template.fields, template.count, &transport);
     if (rv != CKR_OK)
         return rv;
-    rv = wrap_under(lease, r, &mechanism.mechanism, transport, call->object);
+    rv = wrap_under(lease, r, &mechanism.mechanism, transport, object);
     (void)lease->f->C_DestroyObject(lease->handle, transport);
     if (rv != CKR_KEY_UNEXTRACTABLE && rv != CKR_KEY_NOT_WRAPPABLE)
         return rv;
@@ -109,10 +98,17 @@ static CK_RV wrap_on_source(const struct kyok_call *call, void *arg, struct kyok
     return CKR_OK;
 }
 
+static CK_RV wrap_on_source(const struct kyok_call *call, void *arg, struct kyok_error *err)
+{
+    struct replication *r = arg;
+
+    return kyok_passage_wrap(call->lease, call->object, &r->passage, err);
+}
+
 /* --- at the target --------------------------------------------------------------------------- */
 
 static CK_RV read_transport(const struct kyok_lease *lease, CK_OBJECT_HANDLE public_key,
-                            struct replication *r)
+                            struct kyok_passage *r)
 {
     CK_ATTRIBUTE asked[] = {{CKA_MODULUS, r->modulus, sizeof(r->modulus)},
                             {CKA_PUBLIC_EXPONENT, r->exponent, sizeof(r->exponent)}};
@@ -146,15 +142,33 @@ static CK_RV make_transport(const struct kyok_lease *lease, CK_OBJECT_HANDLE *pu
                                        inside.fields, inside.count, public_key, private_key);
 }
 
-static CK_RV unwrap_on_target(const struct kyok_lease *lease, const struct replication *r,
-                              CK_OBJECT_HANDLE transport)
+CK_RV kyok_passage_offer(const struct kyok_lease *lease, struct kyok_passage *r,
+                         CK_OBJECT_HANDLE pair[2])
 {
-    struct kyok_import_request request = {
-        .material = kyok_bytes(r->material, r->material_size),
-        .type = r->key->type,
-        .public_key = kyok_bytes(r->key->public_key, r->key->public_key_size),
-        .name = r->name,
-        .usage = r->usage};
+    CK_RV rv = make_transport(lease, &pair[0], &pair[1]);
+
+    if (rv != CKR_OK)
+        return rv;
+    rv = read_transport(lease, pair[0], r);
+    if (rv != CKR_OK)
+        kyok_passage_close(lease, pair);
+    return rv;
+}
+
+void kyok_passage_close(const struct kyok_lease *lease, const CK_OBJECT_HANDLE pair[2])
+{
+    (void)lease->f->C_DestroyObject(lease->handle, pair[0]);
+    (void)lease->f->C_DestroyObject(lease->handle, pair[1]);
+}
+
+CK_RV kyok_passage_unwrap(const struct kyok_lease *lease, const struct kyok_passage *r,
+                          CK_OBJECT_HANDLE transport)
+{
+    struct kyok_import_request request = {.material = kyok_bytes(r->material, r->material_size),
+                                          .type = r->type,
+                                          .public_key = r->public_key,
+                                          .name = r->name,
+                                          .usage = r->usage};
     CK_OBJECT_HANDLE carrier, object;
     CK_RV rv = kyok_unwrap_carrier(lease, transport, r->hash,
                                    kyok_bytes(r->wrapped, r->wrapped_size), &carrier);
@@ -167,41 +181,29 @@ static CK_RV unwrap_on_target(const struct kyok_lease *lease, const struct repli
 }
 
 /* With the target's session held, the source is asked in between. */
-static CK_RV receive(const struct kyok_call *call, struct replication *r,
-                     CK_OBJECT_HANDLE public_key, CK_OBJECT_HANDLE private_key,
-                     struct kyok_error *err)
-{
-    struct kyok_plan plan = {
-        .verb = "replicate", .attempt = wrap_on_source, .arg = r, .login = true};
-    bool next_member;
-    CK_RV rv = read_transport(call->lease, public_key, r);
-
-    if (rv != CKR_OK)
-        return rv;
-    if (kyok_token_call(r->source, r->key->group, r->key, &plan, r->deadline, &next_member, err) !=
-        KYOK_OK)
-        return CKR_OK;
-    return unwrap_on_target(call->lease, r, private_key);
-}
-
 static CK_RV replicate_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
 {
     const struct kyok_lease *lease = call->lease;
     struct replication *r = arg;
-    CK_OBJECT_HANDLE found[1], public_key, private_key;
-    size_t count;
+    struct kyok_passage *passage = &r->passage;
+    struct kyok_plan plan = {
+        .verb = "replicate", .attempt = wrap_on_source, .arg = r, .login = true};
     CK_OBJECT_CLASS object_class = r->key->type == KYOK_KEY_AES ? CKO_SECRET_KEY : CKO_PRIVATE_KEY;
-    CK_RV rv = kyok_objects_find(lease, object_class, r->name.label, r->name.id, r->name.id_size,
-                                 found, 1, &count);
+    CK_OBJECT_HANDLE found[1], pair[2];
+    bool next_member;
+    size_t count;
+    CK_RV rv = kyok_objects_find(lease, object_class, passage->name.label, passage->name.id,
+                                 passage->name.id_size, found, 1, &count);
 
     if (rv != CKR_OK || count > 0) /* a run that was killed has got as far as this */
         return rv;
-    rv = make_transport(lease, &public_key, &private_key);
+    rv = kyok_passage_offer(lease, passage, pair);
     if (rv != CKR_OK)
         return rv;
-    rv = receive(call, r, public_key, private_key, err);
-    (void)lease->f->C_DestroyObject(lease->handle, public_key);
-    (void)lease->f->C_DestroyObject(lease->handle, private_key);
+    if (kyok_token_call(r->source, r->key->group, r->key, &plan, r->deadline, &next_member, err) ==
+        KYOK_OK)
+        rv = kyok_passage_unwrap(lease, passage, pair[1]);
+    kyok_passage_close(lease, pair);
     return rv;
 }
 
@@ -222,7 +224,13 @@ enum kyok_status kyok_group_replicate(struct kyok_group_key *key, const char *ta
                                       struct kyok_error *err)
 {
     struct replication r = {
-        .key = key, .deadline = deadline, .hash = hash, .name = *name, .usage = usage};
+        .key = key,
+        .deadline = deadline,
+        .passage = {.type = key->type,
+                    .public_key = kyok_bytes(key->public_key, key->public_key_size),
+                    .hash = hash,
+                    .name = *name,
+                    .usage = usage}};
     struct kyok_plan plan = {
         .verb = "replicate", .attempt = replicate_on, .arg = &r, .login = true, .write = true};
     struct kyok_token *to;

@@ -49,7 +49,7 @@ while read -r profile seal seal_kw seal_rsa open open_kw open_rsa open_descendan
     [ "$rotate" = yes ] || is "$profile: nothing new is there" "$("$KYOK" key list 2>/dev/null | wc -l)" "$before"
 done <<'PROFILES'
 none     yes yes yes yes yes yes yes yes yes yes
-hpcs     no  no  no  no  no  no  no  no  no  yes
+hpcs     no  no  no  no  no  no  no  no  yes yes
 cloudhsm yes yes yes yes yes yes yes yes yes yes
 google   yes no  no  yes no  no  no  no  no  no
 azure    no  no  no  no  no  no  no  no  no  no

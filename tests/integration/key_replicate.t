@@ -3,7 +3,7 @@
 # The same key in another token of its group: wrapped from token to token where the key may leave, a clear
 # refusal where not.
 . "$(dirname "$0")/../support/lib.sh"
-need softhsm2-util pkcs11-tool
+need softhsm2-util pkcs11-tool python3
 softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
 cd "$SANDBOX" || exit 1
 softhsm_new hsm && softhsm_token hsm one
@@ -44,10 +44,42 @@ like 'which is the vendor'"'"'s tool' "$("$KYOK" key replicate "$(r own)" --to t
 refused 'a type that no token unwraps is refused, with the way out' 1 'AES, RSA and EC keys are replicated' "$KYOK" key replicate "$(r ed)" --to two --allow-oaep-sha1
 unlike 'nothing of them is left there' "$(p11tool hsm --token-label two -O 2>&1)" 'label: *(own|ed)$'
 
+# --- a new version in both ---------------------------------------------------------------------------
+count() { p11tool hsm --token-label "$1" -O 2>/dev/null | grep -c "label: *$2\$"; }
+versions() { "$KYOK" --json key state "$(r "$1")" | python3 -c '
+import json, sys
+print(" ".join(v["label"] + ":" + v["state"] for v in json.load(sys.stdin)["versions"]))'; }
+refused 'rotate: a key that never leaves is refused, before anything is made' 1 'never to leave its token' "$KYOK" key rotate "$(r made)"
+like 'with the way out' "$("$KYOK" key rotate "$(r made)" 2>&1)" 'clone it with the vendor'
+is 'nothing was made' "$(count one made.v2) $(count two made.v2) $(versions made)" '0 0 made:active'
+refused 'rotate: a type that no token unwraps' 1 'no token unwraps' "$KYOK" key rotate "$(r ed)"
+refused 'rotate: SHA-1 must be allowed' 1 'allow-oaep-sha1' "$KYOK" key rotate "$(r free)"
+is 'then neither token has a new version' "$(count one free.v2) $(count two free.v2) $(versions free)" '0 0 free:active'
+for key in free rsa; do
+    ok "rotates in both tokens, $key" "$KYOK" key rotate "$(r $key)" --allow-oaep-sha1
+    halves=2
+    [ $key != free ] || halves=1
+    is "each has the new version, $key" "$(count one $key.v2) $(count two $key.v2)" "$halves $halves"
+    ok "the same, $key" "$KYOK" key show "$(r $key.v2)"
+done
+is 'the old one is deactivated' "$(versions free)" 'free:deactivated free.v2:active'
+like 'it cannot leave either token' "$(for token in one two; do p11tool hsm --token-label $token -O --type secrkey 2>&1; done | tr '\n' ' ')" '(label: *free.v2.*Access: *sensitive .*){2}'
+unlike 'no key of the moment stays' "$(p11tool hsm --token-label one -O --type secrkey 2>&1; p11tool hsm --token-label two -O --type secrkey 2>&1)" 'extract[^a-z]*$|label: *$'
+echo 'a newer secret' >newer
+ok 'seals to the new version' "$KYOK" seal --to free newer -o v2.jwe
+ok 'what was sealed before opens' bash -c "'$KYOK' open s.jwe | cmp - secret"
+
 conf 'uri = pkcs11:token=two'
 refused 'the envelope names the first token, which this group lacks' any '' "$KYOK" open s.jwe
+conf 'uri = pkcs11:token=one' 'uri = pkcs11:token=two' 'require = non-extractable'
+ok 'where keys must be non-extractable, it rotates too' "$KYOK" key rotate "$(r free)" --allow-oaep-sha1
+is 'to a third version' "$(versions free)" 'free:deactivated free.v2:deactivated free.v3:active'
+conf 'uri = pkcs11:token=one' 'uri = pkcs11:token=two' 'require = never-extractable'
+refused 'where keys must never have been extractable, it is refused' any 'never' "$KYOK" key rotate "$(r free)" --allow-oaep-sha1
 conf 'uri = pkcs11:token=one' 'uri = pkcs11:token=two'
 mv hsm all && mkdir -m 700 hsm
 for folder in all/*; do grep -q two "$folder/token.object" && cp -a "$folder" hsm/; done
 ok 'with the first token gone, the second opens it' bash -c "'$KYOK' open s.jwe | cmp - secret"
+ok 'and what was sealed to the newer version' bash -c "'$KYOK' open v2.jwe | cmp - newer"
+refused 'a rotation with a token gone is refused' 3 'bring the others back' "$KYOK" key rotate "$(r free)" --allow-oaep-sha1
 done_testing
