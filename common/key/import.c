@@ -299,8 +299,9 @@ static enum kyok_status begin_life(struct kyok_context *context,
     kyok_fail(err, KYOK_UNSUPPORTED, reference->text,
               "a KMIP server has no transport key: a key that is registered there passes this host "
               "in the clear");
-    return kyok_remedy(err, "where the host may see it: kyok kmip register %s FILE --type "
-                            "symmetric-key; else let the server's operator bring it in",
+    return kyok_remedy(err,
+                       "where the host may see it: kyok kmip register %s FILE --type "
+                       "symmetric-key; else let the server's operator bring it in",
                        reference->group);
 }
 

@@ -24,10 +24,9 @@ static enum kyok_status to_state(const struct kyok_life *life, struct kyok_key_r
                                  struct kyok_key_version *version, enum kyok_key_state state,
                                  struct kyok_error *err)
 {
-    enum kyok_status status = KYOK_OK;
+    /* A token that keeps no records, any more, says so before anything changes. */
+    enum kyok_status status = kyok_life_write(life, record, err);
 
-    if (record->serial == 0) /* a token that keeps no records says so before anything changes */
-        status = kyok_life_write(life, record, err);
     if (status == KYOK_OK)
         status = apply_usage(life, version, state, err);
     if (status == KYOK_OK) {

@@ -117,9 +117,8 @@ static enum kyok_status check_usable(const struct kyok_call *call, const struct 
     unsigned bits;
     enum kyok_key_type type = kyok_facts_type(facts, &bits);
 
-    return type == KYOK_KEY_AES
-               ? KYOK_OK
-               : kyok_key_usable(call->lease, type, opening->reference->text, err);
+    return type == KYOK_KEY_AES ? KYOK_OK
+                                : kyok_key_usable(call->lease, type, opening->reference->text, err);
 }
 
 static CK_RV describe(const struct kyok_call *call, CK_OBJECT_HANDLE object,

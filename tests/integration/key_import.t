@@ -102,6 +102,12 @@ head -c 16 /dev/urandom >m16
 brings short m16 >/dev/null 2>&1
 like 'a key of 128 bits is listed as such, though the token does not tell' "$("$KYOK" key list)" 'aes-128 .*object=short' 
 refused 'and takes no envelope' 1 '256 bits, this one has 128' sealed "$(k short)" x.jwe
+brings untold material >/dev/null 2>&1
+ok 'a key whose record tells 256 bits takes an envelope' sealed "$(k untold)" u.jwe
+p11tool hsm --token-label t --delete-object --type data --label untold >/dev/null 2>&1
+refused 'without the record nobody tells its length: no envelope' 1 "does not tell this AES key's length" sealed "$(k untold)" x.jwe
+like 'with the way out' "$(sealed "$(k untold)" x.jwe 2>&1)" 'known to have 256 bits'
+ok 'what it sealed opens still' "$KYOK" open u.jwe
 is 'AES-KWP as RFC 5649 has it, section 6' "$(printf '\xc3\x7b\x7e\x64\x92\x58\x43\x40\xbe\xd1\x22\x07\x80\x89\x41\x15\x50\x68\xf7\x38' >v20
     openssl enc -e -id-aes192-wrap-pad -K 5840df6e29b02af1ab493b705bf16ea1ae8338f4dcc176a8 -iv A65959A6 -in v20 2>/dev/null | od -An -tx1 | tr -d ' \n')" \
     138bdeaa9b8fa7fc61f97742e72248ee5ae6ae5360d1ae6a5f54f373fa543b6a

@@ -104,7 +104,7 @@ killed 'state in two tokens' both_suspended "$KYOK" key state "$both" suspended
 both_gone() { [ "$1" = before ] || ! p11tool hsm --token-label u -O --type secrkey 2>/dev/null | grep -q 'label: *both$'; }
 killed 'destroy in two tokens' both_gone "$KYOK" key destroy "$both" --in empty --confirm both
 # All or nothing: whatever a killed run had put into one token is replaced by the second.
-[ -n "${KYOK_LONG:-}" ] || step=19
+[ -n "${KYOK_LONG:-}" ] || step=41
 both_rotated() {
     opens work/both.jwe || return 1
     [ "$1" = before ] || { [ "$(state "$both")" = 'both:deactivated both.v2:active' ] || return 1

@@ -27,6 +27,15 @@ print(json.load(sys.stdin)["versions"][-1]["identifier"])'; }
 kid() { "$KYOK" --json inspect "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["layers"][0][0]["kid"])'; }
 asked() { kmip_tell s stats | grep -o " $1=[0-9]*" | cut -d= -f2; }
 
+# --- a key of one's own: import promises that nobody sees it -------------------------------------------
+head -c 32 /dev/urandom >material
+refused 'import into a server: the host would see the key' 1 'passes this host in the clear' "$KYOK" key import "$(k byok)" --begin -o transport
+like 'and the command that says so' "$("$KYOK" key import "$(k byok)" --begin -o transport 2>&1)" 'kyok kmip register s FILE --type symmetric-key'
+is 'nothing was written' "$(ls transport 2>/dev/null)" ''
+ok 'that brings it' "$KYOK" kmip register s material --type symmetric-key --name byok
+ok 'and it is sealed to' seal "$(k byok)" byok.jwe
+ok 'and opens' opens byok.jwe
+
 # --- states ------------------------------------------------------------------------------------------
 ok 'a pre-active key' "$KYOK" key generate "$(k p)" --type aes-256 --pre-active
 is 'is pre-active' "$(versions "$(k p)")" p:pre-active
