@@ -307,6 +307,42 @@ static void a_step_of_the_clock_ages_no_mark(void **state)
     unlink(path);
 }
 
+static void write_domain(const char *folder, const char *name, const char *record)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s.xml", folder, name);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    fprintf(file,
+            "<domain><name>%s</name><metadata><k:vm xmlns:k='urn:kyok:libvirt:1'>%s</k:vm>"
+            "</metadata><devices>" ENCRYPTED("vda", "file='/a'", "uuid='s'") "</devices></domain>",
+            name, record);
+    fclose(file);
+}
+
+static void one_odd_domain_keeps_no_other_from_starting(void **state)
+{
+    (void)state;
+    const struct hook_config config = {.timeout_ms = HOOK_TIMEOUT_MS};
+    static const char *const names[] = {"first", "odd", "second"};
+    char folder[] = "/tmp/kyok-hook.XXXXXX", path[128];
+    size_t count;
+    assert_non_null(mkdtemp(folder));
+    write_domain(folder, "first", "<k:record disk='d'>{}</k:record>");
+    write_domain(folder, "odd", "<k:record>{}</k:record>");
+    write_domain(folder, "second", "<k:record disk='d'>{}</k:record>");
+    struct domain *list = autostart_read(folder, &config, &count);
+    assert_int_equal(count, 2);
+    assert_string_equal(list[0].name, "first");
+    assert_string_equal(list[1].name, "second");
+    autostart_free(list, count);
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "%s/%s.xml", folder, names[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
 static void only_a_uuid_is_locked(void **state)
 {
     (void)state;
@@ -327,6 +363,7 @@ int main(void)
         cmocka_unit_test(the_deadline_holds),
         cmocka_unit_test(configuration_is_checked),
         cmocka_unit_test(a_step_of_the_clock_ages_no_mark),
+        cmocka_unit_test(one_odd_domain_keeps_no_other_from_starting),
         cmocka_unit_test(only_a_uuid_is_locked),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
