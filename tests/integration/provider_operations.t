@@ -114,7 +114,7 @@ for curve in X25519 X448; do
     plain pkeyutl -derive -inkey peer.key -peerkey $curve.pub -out two
     ok "$curve: both sides agree" cmp one two
 done
-refused 'X25519 with a peer on X448 is refused' any 'error' openssl pkeyutl -derive -inkey X25519.ref -peerkey peer.pub -out one
+refused 'X25519 with a peer on X448 is refused' any 'error|does not match' openssl pkeyutl -derive -inkey X25519.ref -peerkey peer.pub -out one
 refused 'X25519 does not sign' any 'error|not supported' openssl pkeyutl -sign -rawin -inkey X25519.ref -in "$0" -out one
 faulty hsm lie
 
