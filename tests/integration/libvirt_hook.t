@@ -101,6 +101,7 @@ ok "bound by name" "$KYOK" disk bind loose.img --vm loose --metadata
 ok "it starts" virsh -q start --paused loose
 virsh -q destroy loose >/dev/null
 mv loose.img.kyok away
+like "what virsh has defined is found where libvirt keeps it" "$("$KYOK" uses root)" '/etc/libvirt/qemu/loose\.xml'
 ok "without the sidecar: the copy in the metadata serves" virsh -q start --paused loose
 virsh -q destroy loose >/dev/null
 mv away loose.img.kyok

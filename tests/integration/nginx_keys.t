@@ -60,8 +60,17 @@ begin() {
 }
 
 # --- nginx -t -------------------------------------------------------------------------------------------
+background perl -MIO::Socket::UNIX -e '
+    my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0]) or die;
+    open my $out, ">>", $ARGV[1]; $out->autoflush(1);
+    print $out "$_\n" while defined $s->recv($_, 65536)' "$SANDBOX/socket" "$SANDBOX/events"
+wait_for 30 test -S "$SANDBOX/socket"
 configure
-ok "nginx -t accepts keys that are there" nginx_run -t
+ok "nginx -t accepts keys that are there" env KYOK_EVENT_SOCKET="$SANDBOX/socket" bash -c "$(declare -f nginx_run)
+    NGX=$NGX nginx_preload=$nginx_preload nginx_run -t"
+wait_for 30 grep -q '"event":"login"' "$SANDBOX/events"
+like "an event tells of nginx's login" "$(grep '"event":"login"' "$SANDBOX/events")" \
+    '"program":"nginx".*"custodian":"web[^"]*".*"result":"ok"'
 configure "ssl_certificate $SANDBOX/rsa.pem; ssl_certificate_key $SANDBOX/ec.ref;"
 refused "a key of another type than its certificate's" any 'key "pkcs11:.*object=ec.*" does not fit its certificate' nginx_run -t
 configure "ssl_certificate $SANDBOX/other.pem; ssl_certificate_key $SANDBOX/ec.ref;"
