@@ -110,7 +110,7 @@ static void make_contexts(void)
     char uris[600];
 
     snprintf(uris, sizeof(uris), "module = %s/a.so\nuri = pkcs11:token=member", directory);
-    one = make_context(uris, "timeout = 2s");
+    one = make_context(uris, "timeout = 30s");
     isolated = make_context(uris, "timeout = 300ms\nisolate = yes");
     snprintf(uris, sizeof(uris),
              "uri = pkcs11:token=member?module-path=%s/a.so\n"
