@@ -75,7 +75,7 @@ start_refused() { refused "$1" any "$2" virsh -q start --paused "${3:-raw}"; }
 keep() { cp -a raw.img.kyok kept.kyok; }
 restore() { cp -a kept.kyok raw.img.kyok; }
 keep
-sed -i 's/"iv":"./"iv":"-/' raw.img.kyok
+sed -i 's/"iv":"-/"iv":"_/; t; s/"iv":"./"iv":"-/' raw.img.kyok # never the letter that is there
 start_refused "a tampered record: refused" 'VM raw: disk vda \(.*raw.img\)'
 cp q.qcow2.kyok raw.img.kyok
 start_refused "another disk's record: refused" 'belongs to another volume'
