@@ -69,7 +69,8 @@ for path in /one /deep; do
     request $path >"$SANDBOX/early"
     answer=$({ sleep 2; request /two close; } | tls "$relay" -sess_in "$SANDBOX/session" -early_data "$SANDBOX/early")
     like "early data in one flight with its ClientHello ($path) is accepted" "$answer" 'Early data was accepted'
-    like "and answered" "$answer" "^(hello $path 1|deep)"
+    # A busy worker may answer when the client has finished: $ssl_early_data is empty then, as in nginx without kyok.
+    like "and answered" "$answer" "^(hello $path( 1)? *|deep)\$"
     like "and the connection goes on" "$answer" '^hello /two'
 done
 is "with no signature but that of the full handshakes and the self-test" "$(faulty one count C_Sign | awk '{ print $NF }')" 3
