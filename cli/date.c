@@ -12,12 +12,14 @@ bool cli_moment(const char *text, int64_t *seconds)
                                         "%Y-%m-%dT%H:%M:%SZ"};
 
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        struct tm fields = {0};
+        struct tm fields = {0}, real;
         const char *end = strptime(text, forms[i], &fields);
 
         if (end != NULL && *end == '\0') {
-            *seconds = timegm(&fields);
-            return *seconds > 0;
+            real = fields;
+            /* timegm makes 2 March of 30 February, which is nobody's intention. */
+            *seconds = timegm(&real);
+            return *seconds > 0 && real.tm_mday == fields.tm_mday;
         }
     }
     return false;

@@ -165,12 +165,6 @@ static const struct cli_option open_options[] = {
 
 #define TIMEOUT_MAX_MS 86400000u /* a day */
 
-static void reference_free(struct kyok_reference **reference)
-{
-    if (*reference != NULL)
-        kyok_reference_free(*reference);
-}
-
 static enum kyok_status open_key(struct cli *cli, struct kyok_envelope_options *options,
                                  struct kyok_reference **key)
 {
@@ -235,7 +229,7 @@ static enum kyok_status run_open(struct cli *cli)
 {
     KYOK_CLEANUP(cli_input_close) struct cli_input input = {.fd = -1};
     KYOK_CLEANUP(cli_output_discard) struct cli_output output = {.file = {.fd = -1}};
-    KYOK_CLEANUP(reference_free) struct kyok_reference *key = NULL;
+    KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *key = NULL;
     struct kyok_envelope_expected expected;
     struct kyok_envelope_options options = {0};
 

@@ -17,12 +17,6 @@
 
 #define TEXT_MAX ((size_t)4 << 20)
 
-static void reference_free(struct kyok_reference **reference)
-{
-    if (*reference != NULL)
-        kyok_reference_free(*reference);
-}
-
 /* --- findings -------------------------------------------------------------------------------- */
 
 static void add_finding(struct cli_uses *uses, const char *path, size_t line, const char *kind,
@@ -343,23 +337,38 @@ static const char *find_name(const char *text, const char *text_path, const char
     return NULL;
 }
 
+static bool is_pem_use(const struct cli_use *use)
+{
+    return strcmp(use->kind, CLI_USE_PEM) == 0;
+}
+
+static bool has_pem_reference(const struct cli_uses *uses)
+{
+    for (size_t i = 0; i < uses->count; i++)
+        if (is_pem_use(&uses->list[i]))
+            return true;
+    return false;
+}
+
 /* nginx, haproxy and others name the PEM reference, not the key. */
 static void find_pem_names(struct cli_uses *uses)
 {
     size_t known = uses->count;
     bool whole;
 
-    for (size_t j = 0; j < known; j++)
-        for (size_t i = 0; i < uses->text_count && strcmp(uses->list[j].kind, CLI_USE_PEM) == 0;
-             i++) {
-            KYOK_AUTO_FREE char *text = read_text(uses->texts[i], &whole);
-            const char *at =
-                text != NULL ? find_name(text, uses->texts[i], uses->list[j].path) : NULL;
+    for (size_t i = 0; i < uses->text_count && has_pem_reference(uses); i++) {
+        KYOK_AUTO_FREE char *text = read_text(uses->texts[i], &whole);
+
+        for (size_t j = 0; text != NULL && j < known; j++) {
+            const char *at = is_pem_use(&uses->list[j])
+                                 ? find_name(text, uses->texts[i], uses->list[j].path)
+                                 : NULL;
 
             if (at != NULL)
                 add_finding(uses, uses->texts[i], line_of(text, at), "configuration",
                             uses->list[j].path);
         }
+    }
 }
 
 static const char *const usual_places[] = {
@@ -414,7 +423,7 @@ void cli_uses_print(FILE *stream, const struct cli_uses *uses)
 static enum kyok_status run_uses(struct cli *cli)
 {
     KYOK_CLEANUP(cli_uses_free) struct cli_uses uses = {0};
-    KYOK_CLEANUP(reference_free) struct kyok_reference *wanted = NULL;
+    KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *wanted = NULL;
 
     KYOK_TRY(cli_config(cli, &uses.config));
     KYOK_TRY(kyok_reference_parse(cli->operands[0], KYOK_FROM_CONFIGURATION, uses.config, &wanted,

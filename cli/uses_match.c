@@ -4,12 +4,6 @@
 
 #include <string.h>
 
-static void reference_free(struct kyok_reference **reference)
-{
-    if (*reference != NULL)
-        kyok_reference_free(*reference);
-}
-
 static bool texts_agree(const char *a, const char *b)
 {
     return a == NULL || b == NULL || strcmp(a, b) == 0;
@@ -29,7 +23,7 @@ static bool same_group(const struct kyok_config *config, const char *a, const ch
         bool has_a = false, has_b = false;
 
         for (size_t j = 0; j < group->uri_count; j++) {
-            KYOK_CLEANUP(reference_free) struct kyok_reference *member = NULL;
+            KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *member = NULL;
             struct kyok_error ignored;
 
             if (kyok_reference_parse(group->uris[j], KYOK_FROM_CONFIGURATION, NULL, &member,
@@ -69,7 +63,7 @@ static bool may_be_same(const struct kyok_config *config, const struct kyok_refe
 
 bool cli_uses_match(const struct cli_uses *uses, const char *text, enum kyok_origin origin)
 {
-    KYOK_CLEANUP(reference_free) struct kyok_reference *found = NULL;
+    KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *found = NULL;
     struct kyok_error ignored;
 
     return kyok_reference_parse(text, origin, uses->config, &found, &ignored) == KYOK_OK &&

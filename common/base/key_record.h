@@ -52,9 +52,8 @@ struct kyok_key_version {
     struct kyok_key_name name;
     enum kyok_key_state state;
     unsigned usage;
-    unsigned
-        bits;     /* of a key whose token does not tell its length (an imported one); 0: not kept */
-    int64_t made; /* seconds since 1970; 0: not known */
+    unsigned bits; /* where the token does not tell them (of an imported key); 0: not kept */
+    int64_t made;  /* seconds since 1970; 0: not known */
     /* When a pre-active version becomes active, and an active or suspended one deactivated; 0:
      * never by itself. */
     int64_t activate, deactivate;

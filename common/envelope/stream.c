@@ -166,13 +166,16 @@ enum kyok_status kyok_stream_seal_with(const struct kyok_keyholder *holder,
     struct kyok_chunk_key key;
     struct kyok_source source = source_of(in, options);
     struct kyok_chunk_job job = chunk_job(&source, out, &key, options);
+    enum kyok_status status;
 
     KYOK_TRY(new_key(&secret, err));
     KYOK_TRY(read_key(secret, &key, err));
     KYOK_TRY(kyok_envelope_seal_with(holder, policy, claims, KYOK_ENVELOPE_STREAM_KEY,
                                      kyok_secret_bytes(secret), options, &json, err));
-    KYOK_TRY(write_header(out, kyok_buffer_bytes(&json), err));
-    return judge(out, 0, kyok_chunks_seal(&job, err), err);
+    status = write_header(out, kyok_buffer_bytes(&json), err);
+    if (status == KYOK_OK)
+        status = kyok_chunks_seal(&job, err);
+    return judge(out, 0, status, err);
 }
 
 enum kyok_status kyok_stream_open_with(const struct kyok_keyholder *holder, int in, int out,

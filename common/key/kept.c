@@ -37,10 +37,11 @@ static struct kept_state *this_process(void)
 void kyok_keys_keep(unsigned room, unsigned seconds)
 {
     struct kept_state *state = this_process();
-    struct kept *keys = room == 0 ? NULL : calloc(room, sizeof(*keys));
+    struct kept *keys;
 
     if (state == NULL)
         return;
+    keys = room == 0 ? NULL : calloc(room, sizeof(*keys));
     kyok_keys_forget();
     pthread_mutex_lock(&state->lock);
     free(state->keys);

@@ -70,6 +70,9 @@ static enum kyok_status spread(const struct kyok_life *life, const struct kyok_k
                                               .hash = hashes[i],
                                               .name = &version->name};
 
+        if (i > 0) /* some token may have taken the first */
+            KYOK_TRY(kyok_group_forget(life->group, life->reference, &version->name, life->deadline,
+                                       err));
         status = kyok_group_spread(life->group, life->reference, &request, life->deadline, err);
         if (status == KYOK_OK || status == KYOK_REFUSED || status == KYOK_NOT_FOUND ||
             status == KYOK_UNREACHABLE)

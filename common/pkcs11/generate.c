@@ -30,28 +30,27 @@ static void put_bool(struct template *template, CK_ATTRIBUTE_TYPE type, bool val
 static const struct generation {
     enum kyok_key_type type;
     CK_MECHANISM_TYPE mechanism;
+    const char *name; /* the mechanism's */
     CK_KEY_TYPE key_type;
     unsigned uses; /* when the request names none */
-    const char *name, *alternative;
+    const char *alternative;
 } generations[] = {
-#define HOW(mechanism) mechanism
-#define NAMED(mechanism) #mechanism
-    {KYOK_KEY_RSA, HOW(CKM_RSA_PKCS_KEY_PAIR_GEN), CKK_RSA, KYOK_USE_SIGN | KYOK_USE_DECRYPT,
-     NAMED(CKM_RSA_PKCS_KEY_PAIR_GEN), "make an EC key (--type ec-p256)"},
-    {KYOK_KEY_EC, HOW(CKM_EC_KEY_PAIR_GEN), CKK_EC, KYOK_USE_SIGN | KYOK_USE_DERIVE,
-     NAMED(CKM_EC_KEY_PAIR_GEN), "make an RSA key (--type rsa-3072)"},
-    {KYOK_KEY_ED25519, HOW(CKM_EC_EDWARDS_KEY_PAIR_GEN), CKK_EC_EDWARDS, KYOK_USE_SIGN,
-     NAMED(CKM_EC_EDWARDS_KEY_PAIR_GEN), "make an EC key (--type ec-p256)"},
-    {KYOK_KEY_ED448, HOW(CKM_EC_EDWARDS_KEY_PAIR_GEN), CKK_EC_EDWARDS, KYOK_USE_SIGN,
-     NAMED(CKM_EC_EDWARDS_KEY_PAIR_GEN), "make an EC key (--type ec-p521)"},
-    {KYOK_KEY_X25519, HOW(CKM_EC_MONTGOMERY_KEY_PAIR_GEN), CKK_EC_MONTGOMERY, KYOK_USE_DERIVE,
-     NAMED(CKM_EC_MONTGOMERY_KEY_PAIR_GEN), "agree on keys with P-256 (--type ec-p256)"},
-    {KYOK_KEY_X448, HOW(CKM_EC_MONTGOMERY_KEY_PAIR_GEN), CKK_EC_MONTGOMERY, KYOK_USE_DERIVE,
-     NAMED(CKM_EC_MONTGOMERY_KEY_PAIR_GEN), "agree on keys with P-521 (--type ec-p521)"},
-    {KYOK_KEY_AES, HOW(CKM_AES_KEY_GEN), CKK_AES, KYOK_USE_DECRYPT | KYOK_USE_WRAP,
-     NAMED(CKM_AES_KEY_GEN), "seal to an RSA key of this token (--type rsa-3072)"},
-#undef HOW
-#undef NAMED
+#define BY(mechanism) mechanism, #mechanism
+    {KYOK_KEY_RSA, BY(CKM_RSA_PKCS_KEY_PAIR_GEN), CKK_RSA, KYOK_USE_SIGN | KYOK_USE_DECRYPT,
+     "make an EC key (--type ec-p256)"},
+    {KYOK_KEY_EC, BY(CKM_EC_KEY_PAIR_GEN), CKK_EC, KYOK_USE_SIGN | KYOK_USE_DERIVE,
+     "make an RSA key (--type rsa-3072)"},
+    {KYOK_KEY_ED25519, BY(CKM_EC_EDWARDS_KEY_PAIR_GEN), CKK_EC_EDWARDS, KYOK_USE_SIGN,
+     "make an EC key (--type ec-p256)"},
+    {KYOK_KEY_ED448, BY(CKM_EC_EDWARDS_KEY_PAIR_GEN), CKK_EC_EDWARDS, KYOK_USE_SIGN,
+     "make an EC key (--type ec-p521)"},
+    {KYOK_KEY_X25519, BY(CKM_EC_MONTGOMERY_KEY_PAIR_GEN), CKK_EC_MONTGOMERY, KYOK_USE_DERIVE,
+     "agree on keys with P-256 (--type ec-p256)"},
+    {KYOK_KEY_X448, BY(CKM_EC_MONTGOMERY_KEY_PAIR_GEN), CKK_EC_MONTGOMERY, KYOK_USE_DERIVE,
+     "agree on keys with P-521 (--type ec-p521)"},
+    {KYOK_KEY_AES, BY(CKM_AES_KEY_GEN), CKK_AES, KYOK_USE_DECRYPT | KYOK_USE_WRAP,
+     "seal to an RSA key of this token (--type rsa-3072)"},
+#undef BY
 };
 
 struct generating {
@@ -167,6 +166,13 @@ static CK_RV seek(const struct kyok_call *call, const struct generating *g, size
     return rv;
 }
 
+/* Answers that say that nothing was made: after any other the key may be there. */
+static bool refuses_template(CK_RV rv)
+{
+    return rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_VALUE_INVALID ||
+           rv == CKR_ATTRIBUTE_READ_ONLY || rv == CKR_TEMPLATE_INCONSISTENT;
+}
+
 static CK_RV generate_one(const struct kyok_call *call, struct generating *g, bool dated)
 {
     g->dated = dated;
@@ -198,9 +204,7 @@ static CK_RV generate(const struct kyok_call *call, void *arg, struct kyok_error
     g->begun = true;
     rv = generate_one(call, g, dated);
     /* Nothing rests on the dates in the token, and many a token lacks them. */
-    return rv != CKR_OK && dated && kyok_rv_rung(rv) == KYOK_RUNG_NONE
-               ? generate_one(call, g, false)
-               : rv;
+    return dated && refuses_template(rv) ? generate_one(call, g, false) : rv;
 }
 
 /* --- what may be asked --- */

@@ -50,6 +50,7 @@ struct spreading {
     size_t count;
     struct kyok_deadline deadline;
     const struct kyok_lease *source;
+    bool begun;               /* some tokens may have the key already */
     CK_OBJECT_HANDLE made[2]; /* a secret key alone is the second */
     struct kyok_passage passage;
 };
@@ -137,10 +138,17 @@ static CK_RV spread_on(const struct kyok_call *call, void *arg, struct kyok_erro
     struct spreading *s = arg;
     bool secret = s->request->type == KYOK_KEY_AES;
     struct kyok_facts facts;
-    CK_RV rv = secret ? make_secret(call->lease, s) : make_pair(call->lease, s);
+    CK_RV rv;
 
+    if (s->begun) { /* another key under the name of one that tokens have */
+        kyok_fail(err, KYOK_UNREACHABLE, s->request->name->label,
+                  "the token in which the key was made has lost it on the way");
+        return CKR_OK;
+    }
+    rv = secret ? make_secret(call->lease, s) : make_pair(call->lease, s);
     if (rv != CKR_OK)
         return rv;
+    s->begun = true;
     if (!secret) {
         rv = kyok_facts_read(call->lease, s->made[0], &facts);
         if (rv == CKR_OK && !kyok_facts_public_key(&facts, &spki))

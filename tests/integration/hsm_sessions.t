@@ -73,5 +73,12 @@ lost() { # CK_RV REGEX
     like '... and that is told as it is' "$status $output" "$2"
 }
 for rv in CKR_DEVICE_ERROR CKR_DEVICE_REMOVED CKR_SESSION_HANDLE_INVALID; do lost $rv "^[1-4] .*$rv"; done
+# Dates in the token are left out where it refuses them, and only there.
+faulty hsm reset
+faulty hsm lose C_GenerateKey CKR_DATA_INVALID 1
+refused 'with dates: an answer that says nothing of them is told' any 'CKR_DATA_INVALID' \
+    "$KYOK" key generate 'pkcs11:token=test;object=dated' --type aes-256 --deactivate-on 2050-01-01
+faulty hsm clear
+is '... and no second key is made' "$(faulty hsm count C_GenerateKey | awk '{ print $NF }')" 1
 for rv in CKR_FUNCTION_FAILED CKR_USER_NOT_LOGGED_IN; do lost $rv "^0 pkcs11:.*object=lost-$rv"; done
 done_testing
