@@ -43,7 +43,8 @@ ifneq ($(cli_sources),)
 cli_sources += libvirt-hook/domain.c libvirt-hook/presence.c qemu-secret/qmp.c
 endif
 qemu_secret_sources := $(wildcard qemu-secret/*.c)
-hook_sources := $(wildcard libvirt-hook/*.c)
+hook_program_sources := $(filter %/main.c %/glance.c,$(wildcard libvirt-hook/*.c))
+hook_sources := $(filter-out $(hook_program_sources),$(wildcard libvirt-hook/*.c))
 hook_worker_sources := $(wildcard libvirt-hook/worker/*.c)
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
@@ -98,7 +99,9 @@ link_provider = $(CC) -shared $(LDFLAGS) -Wl,--version-script=openssl-provider/k
 	$(LINK_KYOK) $(CRYPTO_LIBS) -pthread
 link_program = $(CC) $(LDFLAGS) -Wl,-z,relro,-z,now -Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) \
 	$(LINK_KYOK) $(CRYPTO_LIBS) $(JANSSON_LIBS) $(XML_LIBS) -pthread -ldl
-link_hook = $(CC) $(LDFLAGS) -Wl,-z,relro,-z,now -Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) $(XML_LIBS) -ldl
+link_hook = $(CC) $(LDFLAGS) -Wl,-z,relro,-z,now -Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) -ldl
+link_hook_handler = $(CC) -shared $(LDFLAGS) -Wl,-z,relro,-z,now $(if $(SANITIZE),,-Wl$(comma)--no-undefined) \
+	-Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) $(XML_LIBS) -ldl
 link_hook_worker = $(CC) -shared $(LDFLAGS) -Wl,-z,relro,-z,now $(if $(SANITIZE),,-Wl$(comma)--no-undefined) \
 	-Wl,-rpath,'$(1)' -o $@ $(filter %.o,$^) $(LINK_KYOK) $(CRYPTO_LIBS) $(VIRT_LIBS) -pthread
 
@@ -115,11 +118,18 @@ $(BUILD)/kyok-qemu-secret: $(call objects,$(qemu_secret_sources)) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(call link_program,$$ORIGIN)
 
-# Reads XML first and loads the worker only for a domain with a record: no libkyok, no libvirt at link.
-$(BUILD)/libvirt-hook/kyok: $(call objects,$(hook_sources)) $(BUILD)/libvirt-hook/kyok-hook.so
+# Nothing but the C library behind the program; it loads the handler (libxml2) for a domain that may
+# matter, and that the worker (libkyok, libvirt) for one with a record.
+$(BUILD)/libvirt-hook/kyok: $(call objects,$(hook_program_sources)) $(BUILD)/libvirt-hook/kyok-hook-handler.so \
+		$(BUILD)/libvirt-hook/kyok-hook.so
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(call link_hook,$$ORIGIN)
+
+$(BUILD)/libvirt-hook/kyok-hook-handler.so: $(call objects,$(hook_sources))
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(call link_hook_handler,$$ORIGIN)
 
 $(BUILD)/libvirt-hook/kyok-hook.so: $(call objects,$(hook_worker_sources)) $(LIB)
 	@mkdir -p $(@D)
@@ -164,9 +174,12 @@ $(BUILD)/install/kyok-qemu-secret: $(call objects,$(qemu_secret_sources)) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(call link_program,$(libdir))
 
-$(BUILD)/install/libvirt-hook/kyok: $(call objects,$(hook_sources)) FORCE
+$(BUILD)/install/libvirt-hook/kyok: $(call objects,$(hook_program_sources)) FORCE
 	@mkdir -p $(@D)
 	$(Q)$(call link_hook,$(libdir))
+$(BUILD)/install/kyok-hook-handler.so: $(call objects,$(hook_sources)) FORCE
+	@mkdir -p $(@D)
+	$(Q)$(call link_hook_handler,$(libdir))
 $(BUILD)/install/kyok-hook.so: $(call objects,$(hook_worker_sources)) $(LIB) FORCE
 	@mkdir -p $(@D)
 	$(Q)$(call link_hook_worker,$(libdir))
@@ -188,7 +201,8 @@ ifneq ($(qemu_secret_sources),)
 installed += $(BUILD)/install/kyok-qemu-secret=$(bindir)=755
 endif
 ifneq ($(hook_sources),)
-installed += $(BUILD)/install/libvirt-hook/kyok=$(hookdir)=755 $(BUILD)/install/kyok-hook.so=$(libdir)
+installed += $(BUILD)/install/libvirt-hook/kyok=$(hookdir)=755
+installed += $(BUILD)/install/kyok-hook-handler.so=$(libdir) $(BUILD)/install/kyok-hook.so=$(libdir)
 endif
 installed += $(foreach f,$(wildcard $(BUILD)/nginx-module/*.so),$(f)=$(nginxdir))
 installed += $(foreach n,1 5 7 8,$(foreach f,$(wildcard $(folders:%=%/*.$(n))),$(f)=$(mandir)/man$(n)))
@@ -235,7 +249,7 @@ $(BUILD)/tests/support/faulty_module.so: $(call objects,tests/support/faulty_mon
 
 # The hook's own pieces, without its main().
 $(BUILD)/tests/unit/hook_%: $(BUILD)/obj/tests/unit/hook_%.o $(call objects,$(lib_sources)) \
-		$(call objects,$(filter-out %/main.c,$(hook_sources)))
+		$(call objects,$(filter-out %/main.c,$(hook_program_sources)) $(hook_sources))
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIB_LIBS) $(XML_LIBS)
@@ -274,8 +288,9 @@ $(BUILD)/tests/fuzz/%_fuzz: $(BUILD)/fuzz-obj/tests/fuzz/%_fuzz.o $(fuzz_objects
 	$(call say,LINK,$@)
 	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIB_LIBS) $(XML_LIBS)
 
-# The hook's parser of domain XML stands outside the library.
-$(BUILD)/tests/fuzz/hook_%_fuzz: $(BUILD)/fuzz-obj/tests/fuzz/hook_%_fuzz.o $(BUILD)/fuzz-obj/libvirt-hook/domain.o
+# The hook's parser of domain XML stands outside the library, and the glance before it.
+$(BUILD)/tests/fuzz/hook_%_fuzz: $(BUILD)/fuzz-obj/tests/fuzz/hook_%_fuzz.o \
+		$(BUILD)/fuzz-obj/libvirt-hook/domain.o $(BUILD)/fuzz-obj/libvirt-hook/glance.o
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(XML_LIBS)

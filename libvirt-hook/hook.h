@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libvirt-hook: gives libvirt the passphrases of a VM's encrypted disks for the moment of its
- * start. The program (main, domain, supervise) reads the XML and holds the deadline with libxml2
- * alone; the worker, a shared object with libkyok and libvirt behind it, is loaded for a domain
- * with a record. It uses libvirt's secret driver only, never a domain's, and never overwrites a
- * secret of others.
+ * start. The program (main, glance) glances at the XML with the C library alone; the handler
+ * (handle, domain, presence, supervise …), a shared object with libxml2 behind it, reads what may
+ * matter and holds the deadline; the worker, another with libkyok and libvirt behind it, is loaded
+ * for a domain with a record. It uses libvirt's secret driver only, never a domain's, and never
+ * overwrites a secret of others.
  */
 #ifndef KYOK_HOOK_HOOK_H
 #define KYOK_HOOK_HOOK_H
@@ -31,6 +32,7 @@
 #define HOOK_STORE "/etc/kyok/vm"
 /* What libvirt calls a secret that a disk names by its UUID. */
 #define HOOK_USAGE "kyok:"
+#define HOOK_HANDLER "kyok-hook-handler.so"
 #define HOOK_WORKER "kyok-hook.so"
 #define HOOK_TIMEOUT_MS 3000
 /* A mark whose hook was killed is swept after this, unless "sweep" says less. */
@@ -47,6 +49,17 @@ enum hook_action {
     HOOK_PRELOAD,
     HOOK_PRELOAD_END,
 };
+
+/* What the program hands to the handler: an option ("" where a call is wrong), or a domain's step
+ * with its XML, NULL where that cannot be read. Returns the exit code. */
+struct hook_call {
+    const char *option;
+    enum hook_action action;
+    const char *vm, *xml;
+    size_t size;
+};
+typedef int hook_handler(const struct hook_call *call);
+#define HOOK_HANDLER_SYMBOL "kyok_hook_handle"
 
 /* In memory shared with the supervisor: what to say if the deadline passes. */
 struct hook_progress {

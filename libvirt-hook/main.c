@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* libvirt calls: kyok VM OPERATION SUB-OPERATION EXTRA, the domain's XML on standard input. */
-#include "libvirt-hook/age.h"
+/* libvirt calls: kyok VM OPERATION SUB-OPERATION EXTRA, the domain's XML on standard input; for
+ * every domain of the host at every step. So this program is the C library and a glance at the XML;
+ * only where that may matter to kyok is the rest loaded (handle.c). */
+#include "libvirt-hook/glance.h"
 #include "libvirt-hook/hook.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#define HOOK_VERSION "kyok libvirt hook, interface 1"
 
 /* What libvirt tells and what kyok does then; everything else ends at once. */
 static const struct {
@@ -76,171 +72,6 @@ static char *read_input(size_t *size)
     return NULL;
 }
 
-static int load_and_work(const struct hook_request *request)
-{
-    void *library = dlopen(HOOK_WORKER, RTLD_NOW | RTLD_LOCAL);
-    hook_worker *work = NULL;
-    if (library)
-        *(void **)&work = dlsym(library, HOOK_WORKER_SYMBOL);
-    if (!work) {
-        fprintf(stderr, "kyok: %s cannot be loaded: %s; install kyok again\n", HOOK_WORKER,
-                dlerror());
-        return 1;
-    }
-    return work(request);
-}
-
-static bool read_config(struct hook_config *config)
-{
-    if (hook_read_config(HOOK_CONFIG, config))
-        return true;
-    fprintf(stderr,
-            "kyok: %s: expected a file that can be read, with lines \"timeout = 3s\" (100ms to "
-            "60s), \"sweep = 50s\" (1s to 50s) and "
-            "\"kmip = GROUP\"\n",
-            HOOK_CONFIG);
-    return false;
-}
-
-static int work_on(enum hook_action action, const struct hook_config *config,
-                   const struct domain *domains, size_t count)
-{
-    const struct hook_request request = {
-        .action = action,
-        .domains = domains,
-        .domain_count = count,
-        .kmip = config->kmip,
-        .sweep_ms = config->sweep_ms,
-        .timeout_ms = action == HOOK_PRELOAD || action == HOOK_PRELOAD_END ? HOOK_PRELOAD_TIMEOUT_MS
-                                                                           : config->timeout_ms};
-    return hook_supervise(&request, load_and_work);
-}
-
-static bool is_needed(enum hook_action action, const struct hook_config *config,
-                      struct domain *domain)
-{
-    const char *uuid = domain->uuid ? domain->uuid : "";
-    if (action == HOOK_RELEASE)
-        return hook_has_mark(HOOK_STARTING, uuid);
-    if (action == HOOK_DROP || action == HOOK_DROP_DISKS)
-        return hook_has_mark(HOOK_HELD, uuid);
-    if (action == HOOK_PREPARE && hook_is_locked(uuid))
-        return true; /* whatever its disks are */
-    bool foreign = hook_mark_foreign(domain, HOOK_SECRETS);
-    return !foreign || hook_may_have_record(domain, config);
-}
-
-static int handle(enum hook_action action, const char *vm)
-{
-    struct domain domain;
-    char why[256];
-    size_t size;
-    char *xml = read_input(&size);
-    if (!xml || !domain_parse(xml, size, &domain, why, sizeof(why))) {
-        fprintf(stderr, "kyok: VM %s: %s\n", vm, xml ? why : "the domain's XML cannot be read");
-        free(xml);
-        /* Nothing to take back can be told from XML that cannot be read. */
-        return action == HOOK_RELEASE ? 0 : 1;
-    }
-    free(xml);
-    struct hook_config config;
-    int result = 1;
-    if (read_config(&config))
-        result = is_needed(action, &config, &domain) ? work_on(action, &config, &domain, 1) : 0;
-    domain_free(&domain);
-    return result;
-}
-
-static int preload_all(void)
-{
-    size_t count;
-    struct hook_config config;
-    if (!read_config(&config))
-        return 1;
-    struct domain *domains = autostart_read(HOOK_AUTOSTART, &config, &count);
-    int result = count ? work_on(HOOK_PRELOAD, &config, domains, count) : 0;
-    autostart_free(domains, count);
-    return result;
-}
-
-static int sweep(void)
-{
-    struct hook_config config;
-    return read_config(&config) ? work_on(HOOK_SWEEP, &config, NULL, 0) : 1;
-}
-
-/* --- the guard: one process per host that sweeps marks whose hooks were killed --- */
-
-/* Seconds until the oldest mark is to be swept; -1: there is none. */
-static long next_sweep(void)
-{
-    long soonest = -1;
-    struct hook_config config;
-    if (!hook_read_config(HOOK_CONFIG, &config))
-        config.sweep_ms = HOOK_SWEEP_MS;
-    long age = config.sweep_ms / 1000;
-    DIR *folder = opendir(HOOK_STARTING);
-    for (struct dirent *entry; folder && (entry = readdir(folder));) {
-        struct stat status;
-        if (entry->d_name[0] == '.' || fstatat(dirfd(folder), entry->d_name, &status, 0) != 0)
-            continue;
-        long left = age - mark_age(&status);
-        left = left < 0 ? 0 : left > age ? age : left;
-        if (soonest < 0 || left < soonest)
-            soonest = left;
-    }
-    if (folder)
-        closedir(folder);
-    return soonest;
-}
-
-/* Under HOOK_RUN/lock, as marks are made: who makes one either sees this guard's lock or starts
- * another guard. */
-static bool may_end(int guard)
-{
-    int lock = open(HOOK_RUN "/lock", O_RDWR | O_CLOEXEC);
-    bool end = lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0 && next_sweep() < 0;
-    if (end)
-        close(guard);
-    if (lock >= 0)
-        close(lock);
-    return end;
-}
-
-static int stand_guard(void)
-{
-    int guard = open(HOOK_RUN "/guard", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (guard < 0 || flock(guard, LOCK_EX | LOCK_NB) != 0)
-        return 0;
-    while (!may_end(guard)) {
-        long left = next_sweep();
-        struct timespec wait = {.tv_sec = left > 0 ? left + 1 : 1};
-        nanosleep(&wait, NULL);
-        if (next_sweep() == 0)
-            sweep();
-    }
-    return 0;
-}
-
-static int preload_end(void)
-{
-    struct hook_config config;
-    return read_config(&config) ? work_on(HOOK_PRELOAD_END, &config, NULL, 0) : 1;
-}
-
-static int version(void)
-{
-    return puts(HOOK_VERSION) < 0;
-}
-
-static const struct {
-    const char *name;
-    int (*run)(void);
-} options[] = {
-    {"--version", version},     {"--guard", stand_guard},       {"--sweep", sweep},
-    {"--preload", preload_all}, {"--preload-end", preload_end},
-};
-
 /* Whoever runs the hook has an environment; what names code comes from fixed places alone. */
 static void clean_environment(void)
 {
@@ -250,18 +81,49 @@ static void clean_environment(void)
         unsetenv(names[i]);
 }
 
+static int load_and_handle(const struct hook_call *call)
+{
+    void *library = dlopen(HOOK_HANDLER, RTLD_NOW | RTLD_LOCAL);
+    hook_handler *handle = NULL;
+    if (library)
+        *(void **)&handle = dlsym(library, HOOK_HANDLER_SYMBOL);
+    if (!handle) {
+        fprintf(stderr, "kyok: %s cannot be loaded: %s; install kyok again\n", HOOK_HANDLER,
+                dlerror());
+        return 1;
+    }
+    return handle(call);
+}
+
+static bool may_matter(const struct hook_call *call)
+{
+    if (!call->xml || call->size > DOMAIN_XML_MAX)
+        return true;
+    if (call->action == HOOK_PREPARE)
+        return glance_may_encrypt(call->xml, call->size) ||
+               glance_may_be_in(HOOK_LOCKED, call->xml, call->size);
+    if (call->action == HOOK_RELEASE)
+        return glance_may_be_in(HOOK_STARTING, call->xml, call->size);
+    return true;
+}
+
+static int look(enum hook_action action, const char *vm)
+{
+    struct hook_call call = {.action = action, .vm = vm};
+    char *xml = read_input(&call.size);
+    call.xml = xml;
+    int result = may_matter(&call) ? load_and_handle(&call) : 0;
+    free(xml);
+    return result;
+}
+
 int main(int argc, char **argv)
 {
     clean_environment();
-    for (size_t i = 0; argc == 2 && i < sizeof(options) / sizeof(options[0]); i++)
-        if (strcmp(argv[1], options[i].name) == 0)
-            return options[i].run();
-    if (argc < 4) {
-        fputs("kyok: libvirt runs this hook as: kyok VM OPERATION SUB-OPERATION EXTRA; see "
-              "kyok-libvirt-hook(8)\n",
-              stderr);
-        return 2;
-    }
+    if (argc == 2 && strncmp(argv[1], "--", 2) == 0)
+        return load_and_handle(&(struct hook_call){.option = argv[1]});
+    if (argc < 4)
+        return load_and_handle(&(struct hook_call){.option = ""});
     enum hook_action action = action_of(argv[2], argv[3]);
-    return action == HOOK_NOTHING ? 0 : handle(action, argv[1]);
+    return action == HOOK_NOTHING ? 0 : look(action, argv[1]);
 }

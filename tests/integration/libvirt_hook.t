@@ -138,8 +138,23 @@ rm "/etc/kyok/locked/$u"
 libvirtd_domain plain raw "$SANDBOX/raw.img" "uuid='$secret'" |
     sed 's|<encryption.*</encryption>||' >plain.xml
 ok "the hook passes a domain without encryption" sh -c "'$BUILD/libvirt-hook/kyok' plain prepare begin - <plain.xml"
-unlike "and loads neither libkyok nor libvirt" \
-    "$(LD_DEBUG=files "$BUILD/libvirt-hook/kyok" plain prepare begin - <plain.xml 2>&1)" 'libkyok|libvirt\.so|kyok-hook\.so'
+libraries() { LD_DEBUG=files "$BUILD/libvirt-hook/kyok" raw "$1" "$2" - 2>&1 | sed -n 's/.*calling init: .*\///p' | tr '\n' ' '; }
+unlike "and loads nothing but the C library" "$(libraries prepare begin <plain.xml | sed 's/ld-linux[^ ]*//; s/libc\.so\.6//; s/lib[a-z]*san[^ ]*//')" '[a-z]'
+unlike "nor when it runs" "$(libraries started begin <plain.xml)" 'kyok|xml'
+echo "<secret ephemeral='no' private='no'><uuid>$u</uuid></secret>" >stored.xml
+virsh -q secret-define stored.xml >/dev/null
+stored() { sed "s|$SANDBOX/raw.img|$1|; s|uuid='[^']*'/></enc|uuid='$u'/></enc|" raw.img.domain | LD_DEBUG=files "$BUILD/libvirt-hook/kyok" raw prepare begin - 2>&1; }
+unlike "one with a stored secret loads neither libkyok nor libvirt" "$(stored /nonexistent)" 'libkyok|libvirt\.so|kyok-hook\.so'
+like "(which are seen where there is a record)" "$(stored "$SANDBOX/raw.img")" 'kyok-hook\.so'
+virsh -q secret-undefine "$u" >/dev/null
+mkdir -p /etc/kyok/locked; touch "/etc/kyok/locked/$u"
+sed "s|</name>|</name><uuid>$u</uuid>|" plain.xml >locked.xml
+refused "a locked VM without encryption is refused, too" 1 'is locked' sh -c "'$BUILD/libvirt-hook/kyok' plain prepare begin - <locked.xml"
+rm "/etc/kyok/locked/$u"
+for encoding in UTF-16 UTF-16LE UTF-16BE UTF-7; do
+    { [ $encoding != UTF-7 ] || echo "<?xml version='1.0' encoding='UTF-7'?>"; iconv -f UTF-8 -t $encoding raw.img.domain; } >wide.xml
+    like "a domain written in $encoding is read" "$(libraries prepare begin <wide.xml)" 'kyok-hook-handler\.so'
+done
 printf '<!DOCTYPE d [<!ENTITY a "b">]><domain><name>&a;</name></domain>' >hostile.xml
 refused "XML with entities: refused" 1 'entities' sh -c "'$BUILD/libvirt-hook/kyok' x prepare begin - <hostile.xml"
 refused "10 MB of XML: refused" 1 '8 MiB' sh -c "head -c 10000000 /dev/zero | tr '\\0' ' ' | '$BUILD/libvirt-hook/kyok' x prepare begin -"
