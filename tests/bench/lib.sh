@@ -22,7 +22,8 @@ rounds() {
     done
 }
 
-# median GROUP CONFIGURATION; ratio GROUP CONFIGURATION TO: "0.97 (0.93..1.02)"
+# median GROUP CONFIGURATION; ratio GROUP CONFIGURATION TO: "0.97 (0.93..1.02)", the least and the greatest;
+# quartiles: the first and the third, for many short rounds.
 figures() {
     perl -e '
         my ($what, $file, $group, $one, $two) = @ARGV;
@@ -41,10 +42,12 @@ figures() {
         my $m = @v % 2 ? $v[@v / 2] : ($v[@v / 2 - 1] + $v[@v / 2]) / 2;
         print $what eq "median" ? ($m >= 100 ? sprintf("%.0f", $m) : sprintf("%.2f", $m))
             : $what eq "plain" ? sprintf("%.3f", $m)
+            : $what eq "quartiles" ? sprintf("%.2f (%.2f..%.2f)", $m, $v[@v / 4], $v[3 * @v / 4])
             : sprintf("%.2f (%.2f..%.2f)", $m, $v[0], $v[-1]);' "$@"
 }
 median() { figures median "$samples" "$@"; }
 ratio() { figures ratio "$samples" "$@"; }
+quartiles() { figures quartiles "$samples" "$@"; }
 plain_ratio() { figures plain "$samples" "$@"; }
 
 # verdict VALUE >=|<= LIMIT: for the column that says whether the design's figure is reached.

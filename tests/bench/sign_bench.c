@@ -6,9 +6,11 @@
  *   sign_bench raw MODULE TOKEN-LABEL PIN KEY-LABEL THREADS SECONDS
  *   sign_bench evp KEY THREADS SECONDS     (KEY: a file, pkcs11:..., or engine:ID:NAME)
  *
- * prints "RATE ERRORS". Each operation of evp is what libssl does: a new EVP_MD_CTX,
- * DigestSignInit, DigestSign over 130 bytes. The process leaves with _exit: exit handlers are not
- * what is measured.
+ * prints "RATE ERRORS". With "asked" for SECONDS one thread measures as often as it is told to: a
+ * line with seconds of processor time on standard input, one with the figures back; so that short
+ * turns of several processes can alternate, and what disturbs the machine meets them all. Each
+ * operation of evp is what libssl does: a new EVP_MD_CTX, DigestSignInit, DigestSign over 130
+ * bytes. The process leaves with _exit: exit handlers are not what is measured.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/engine.h>
@@ -30,8 +32,11 @@
 
 #define THREADS_MAX 256
 
+struct signer;
+
 struct run {
-    void (*worker)(struct run *run);
+    void (*prepare)(struct run *run, struct signer *signer); /* in the thread that will sign */
+    bool (*sign)(const struct run *run, const struct signer *signer);
     int threads;
     double seconds;
     atomic_bool go, stop;
@@ -40,13 +45,19 @@ struct run {
     CK_FUNCTION_LIST *module;
     CK_SLOT_ID slot;
     CK_MECHANISM_TYPE mechanism;
-    const char *label;
+    const char *label, *digest;
 };
 
-static double now(void)
+/* What one thread signs with. */
+struct signer {
+    CK_SESSION_HANDLE session;
+    CK_OBJECT_HANDLE key;
+};
+
+static double now(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
@@ -55,17 +66,6 @@ static void fail(const char *what)
     fprintf(stderr, "sign_bench: %s\n", what);
     ERR_print_errors_fp(stderr);
     _exit(1);
-}
-
-static void count(struct run *run, bool good)
-{
-    atomic_fetch_add(good ? &run->done : &run->errors, 1);
-}
-
-static void wait_for_go(struct run *run)
-{
-    while (!atomic_load(&run->go))
-        usleep(100);
 }
 
 /* --- the module itself ---------------------------------------------------------------------------
@@ -95,24 +95,24 @@ static CK_OBJECT_HANDLE find_key(struct run *run, CK_SESSION_HANDLE session, CK_
     return key;
 }
 
-static void raw_worker(struct run *run)
+static void raw_prepare(struct run *run, struct signer *signer)
+{
+    CK_KEY_TYPE type;
+    signer->session = open_session(run);
+    signer->key = find_key(run, signer->session, &type);
+}
+
+static bool raw_sign(const struct run *run, const struct signer *signer)
 {
     static unsigned char digest_info[51] = {0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60,
                                             0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
                                             0x01, 0x05, 0x00, 0x04, 0x20};
     unsigned char signature[1024];
     CK_MECHANISM mechanism = {run->mechanism, NULL, 0};
-    CK_KEY_TYPE type;
-    CK_SESSION_HANDLE session = open_session(run);
-    CK_OBJECT_HANDLE key = find_key(run, session, &type);
     CK_ULONG input = run->mechanism == CKM_RSA_PKCS ? sizeof(digest_info) : 32;
-    wait_for_go(run);
-    while (!atomic_load(&run->stop)) {
-        CK_ULONG size = sizeof(signature);
-        count(run,
-              run->module->C_SignInit(session, &mechanism, key) == CKR_OK &&
-                  run->module->C_Sign(session, digest_info, input, signature, &size) == CKR_OK);
-    }
+    CK_ULONG size = sizeof(signature);
+    return run->module->C_SignInit(signer->session, &mechanism, signer->key) == CKR_OK &&
+           run->module->C_Sign(signer->session, digest_info, input, signature, &size) == CKR_OK;
 }
 
 static CK_SLOT_ID find_token(CK_FUNCTION_LIST *module, const char *label)
@@ -149,7 +149,8 @@ static void raw_open(struct run *run, char **argv)
         fail("C_Login");
     find_key(run, session, &type);
     run->mechanism = type == CKK_RSA ? CKM_RSA_PKCS : type == CKK_EC ? CKM_ECDSA : CKM_EDDSA;
-    run->worker = raw_worker;
+    run->prepare = raw_prepare;
+    run->sign = raw_sign;
 }
 
 /* --- EVP -----------------------------------------------------------------------------------------
@@ -193,25 +194,24 @@ static EVP_PKEY *key_from_file(const char *path)
     return key;
 }
 
-static bool evp_sign(EVP_PKEY *key, const char *digest)
+static void evp_prepare(struct run *run, struct signer *signer)
+{
+    (void)run;
+    (void)signer;
+}
+
+static bool evp_sign(const struct run *run, const struct signer *signer)
 {
     static const unsigned char message[130];
     unsigned char signature[1024];
     size_t size = sizeof(signature);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool good = EVP_DigestSignInit_ex(context, NULL, digest, NULL, NULL, key, NULL) == 1 &&
-                EVP_DigestSign(context, signature, &size, message, sizeof(message)) == 1;
+    bool good =
+        EVP_DigestSignInit_ex(context, NULL, run->digest, NULL, NULL, run->key, NULL) == 1 &&
+        EVP_DigestSign(context, signature, &size, message, sizeof(message)) == 1;
+    (void)signer;
     EVP_MD_CTX_free(context);
     return good;
-}
-
-static void evp_worker(struct run *run)
-{
-    bool edwards = EVP_PKEY_is_a(run->key, "ED25519") || EVP_PKEY_is_a(run->key, "ED448");
-    const char *digest = edwards ? NULL : "SHA256";
-    wait_for_go(run);
-    while (!atomic_load(&run->stop))
-        count(run, evp_sign(run->key, digest));
 }
 
 static void evp_open(struct run *run, const char *name)
@@ -224,18 +224,26 @@ static void evp_open(struct run *run, const char *name)
         run->key = key_from_file(name);
     if (run->key == NULL)
         fail(name);
-    run->worker = evp_worker;
     bool edwards = EVP_PKEY_is_a(run->key, "ED25519") || EVP_PKEY_is_a(run->key, "ED448");
-    if (!evp_sign(run->key, edwards ? NULL : "SHA256"))
+    run->digest = edwards ? NULL : "SHA256";
+    run->prepare = evp_prepare;
+    run->sign = evp_sign;
+    if (!evp_sign(run, NULL))
         fail("the first signature fails");
 }
 
 /* --- measuring -----------------------------------------------------------------------------------
  */
 
-static void *start(void *run)
+static void *worker(void *arg)
 {
-    ((struct run *)run)->worker(run);
+    struct run *run = arg;
+    struct signer signer;
+    run->prepare(run, &signer);
+    while (!atomic_load(&run->go))
+        usleep(100);
+    while (!atomic_load(&run->stop))
+        atomic_fetch_add(run->sign(run, &signer) ? &run->done : &run->errors, 1);
     return NULL;
 }
 
@@ -243,20 +251,40 @@ static void measure(struct run *run)
 {
     pthread_t threads[THREADS_MAX];
     for (int i = 0; i < run->threads; i++) {
-        if (pthread_create(&threads[i], NULL, start, run) != 0)
+        if (pthread_create(&threads[i], NULL, worker, run) != 0)
             fail("pthread_create");
     }
     usleep(200000); /* sessions are open and keys found before the clock runs */
-    double begin = now();
+    double begin = now(CLOCK_MONOTONIC);
     atomic_store(&run->go, true);
     usleep((useconds_t)(run->seconds * 1e6));
     unsigned long done = atomic_load(&run->done);
-    double passed = now() - begin;
+    double passed = now(CLOCK_MONOTONIC) - begin;
     atomic_store(&run->stop, true);
     for (int i = 0; i < run->threads; i++)
         pthread_join(threads[i], NULL);
     printf("%.1f %lu\n", (double)done / passed, atomic_load(&run->errors));
     fflush(stdout);
+}
+
+static void measure_when_asked(struct run *run)
+{
+    struct signer signer;
+    char line[32];
+    run->prepare(run, &signer);
+    while (fgets(line, sizeof(line), stdin) != NULL) {
+        unsigned long done = 0, errors = 0;
+        double begin = now(CLOCK_PROCESS_CPUTIME_ID), seconds = strtod(line, NULL), passed;
+        do {
+            if (run->sign(run, &signer))
+                done++;
+            else
+                errors++;
+            passed = now(CLOCK_PROCESS_CPUTIME_ID) - begin;
+        } while (passed < seconds);
+        printf("%.1f %lu\n", (double)done / passed, errors);
+        fflush(stdout);
+    }
 }
 
 int main(int argc, char **argv)
@@ -270,12 +298,16 @@ int main(int argc, char **argv)
     OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
     run.threads = atoi(argv[argc - 2]);
     run.seconds = strtod(argv[argc - 1], NULL);
-    if (run.threads < 1 || run.threads > THREADS_MAX || run.seconds <= 0)
+    bool asked = strcmp(argv[argc - 1], "asked") == 0;
+    if (run.threads < 1 || run.threads > THREADS_MAX || (run.seconds <= 0 && !asked))
         fail("threads and seconds");
     if (raw)
         raw_open(&run, argv + 2);
     else
         evp_open(&run, argv[2]);
-    measure(&run);
+    if (asked)
+        measure_when_asked(&run);
+    else
+        measure(&run);
     _exit(0);
 }
