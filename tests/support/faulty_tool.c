@@ -476,13 +476,22 @@ static int count(struct arguments *a)
     return 0;
 }
 
+static void add_in_flight(struct faulty_function_control *function, long unused)
+{
+    (void)unused;
+    sum += (uint64_t)atomic_load(&function->in_flight);
+}
+
 /* Those of a process that ended within one count for ever. */
 static int inside(struct arguments *a)
 {
-    int in_flight = 0;
-    for (int i = 0; i < FAULTY_FUNCTION_COUNT; i++)
-        in_flight += atomic_load(&a->control->functions[i].in_flight);
-    printf("%d\n", in_flight);
+    for (int i = 0; i < a->count; i++) {
+        if (each(a->control, a->texts[i], add_in_flight, 0) != 0)
+            return 2;
+    }
+    if (a->count == 0)
+        each(a->control, "all", add_in_flight, 0);
+    printf("%lld\n", (long long)sum);
     return 0;
 }
 
@@ -504,7 +513,7 @@ static const struct {
     {"create", create, 0, 4, "[--module PATH] [--environment NAME=VALUE]"},
     {"count", count, 0, 99, "[FUNCTION|CLASS...]   calls so far"},
     {"peak", peak, 1, 1, "FUNCTION   most calls that were in flight at once"},
-    {"inside", inside, 0, 0, "calls that are under way now"},
+    {"inside", inside, 0, 99, "[FUNCTION|CLASS...]   calls that are under way now"},
     {"reset", reset, 0, 0, "counters to 0"},
     {"delay", delay, 2, 2, "FUNCTION|CLASS TIME   (250us, 1ms, 2s)"},
     {"hang", hang, 1, 2, "FUNCTION|CLASS [CALLS]   until release"},
