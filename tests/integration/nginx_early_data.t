@@ -31,7 +31,7 @@ begin() { # TICKET-KEY
         location /deep { $deep } location / { return 200 \"hello \$uri \$ssl_early_data\\n\"; } }
         server { listen 127.0.0.1:$plain; location = /kyok { kyok_status; } }"
     nginx_start || { fail "nginx starts"; done_testing; }
-    ok "the worker has tried its key" wait_for 30 metric_reaches "$plain" 'kyok_keys{state="good"}' 1
+    ok "the worker has tried its key" wait_for 120 metric_reaches "$plain" 'kyok_keys{state="good"}' 1
 }
 
 # Forwards what the client sends until it is silent for half a second in one piece, and everything after.
@@ -54,12 +54,12 @@ background perl -MIO::Socket::INET -MIO::Select -e '
         }
         exit 0;
     }' "$relay" "$https"
-wait_for 20 port_answers "$relay"
+wait_for 60 port_answers "$relay"
 
 request() { printf 'GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n' "$1" "${2:+Connection: $2
 }"; }
-tls() { # PORT OPTION...: until the server closes, at most 40 s
-    without_provider timeout 40 openssl s_client -connect "127.0.0.1:$1" -servername localhost -tls1_3 -ign_eof "${@:2}" 2>&1
+tls() { # PORT OPTION...: until the server closes, at most 120 s
+    without_provider timeout 120 openssl s_client -connect "127.0.0.1:$1" -servername localhost -tls1_3 -ign_eof "${@:2}" 2>&1
 }
 session() { { request / close; sleep 1; } | tls "$https" -sess_out "$SANDBOX/session" >/dev/null; }
 
@@ -91,8 +91,8 @@ is "which needed a signature each" "$(faulty one count C_Sign | awk '{ print $NF
 faulty one delay C_Sign 0ms
 
 # --- plain HTTP at a TLS port --------------------------------------------------------------------------------
-is "plain HTTP at a TLS port" "$(curl -sS -m 40 "http://127.0.0.1:$https/")" deep
-is "the same behind PROXY protocol" "$(curl -sS -m 40 --haproxy-protocol "http://127.0.0.1:$proxied/")" deep
+is "plain HTTP at a TLS port" "$(curl -sS -m 120 "http://127.0.0.1:$https/")" deep
+is "the same behind PROXY protocol" "$(curl -sS -m 120 --haproxy-protocol "http://127.0.0.1:$proxied/")" deep
 is "no worker died" "$(grep 'exited on signal' "$NGX/error.log")" ""
 nginx_stop
 done_testing

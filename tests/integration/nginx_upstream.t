@@ -9,7 +9,7 @@ nginx_need
 need softhsm2-util
 softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
 nginx_level=${KYOK_NGINX_LOG:-debug}
-NGINX_GROUP=('timeout = 60s')
+NGINX_GROUP=('timeout = 120s')
 must "a token with a client's key" nginx_token client
 nginx_key server
 https=$(free_port) h2=$(free_port) http=$(free_port) grpc=$(free_port) streams=$(free_port) hasty=$(free_port) named=$(free_port) plain=$(free_port)
@@ -23,7 +23,7 @@ main="kyok_config $SANDBOX/kyok.conf;" tail=''
 if [ -e $nginx_modules/ngx_stream_module.so ]; then
     main="load_module $nginx_modules/ngx_stream_module.so; $main"
     tail="stream { server { listen 127.0.0.1:$streams; proxy_pass 127.0.0.1:$https; proxy_ssl on; $(client proxy) }
-        server { listen 127.0.0.1:$hasty; proxy_pass 127.0.0.1:$https; proxy_ssl on; proxy_connect_timeout 1s; $(client proxy) } }"
+        server { listen 127.0.0.1:$hasty; proxy_pass 127.0.0.1:$https; proxy_ssl on; proxy_connect_timeout 4s; $(client proxy) } }"
 fi
 nginx_conf "$main" "server { listen 127.0.0.1:$https ssl; $verify }
     server { listen 127.0.0.1:$h2 ssl http2; $verify }
@@ -32,13 +32,13 @@ nginx_conf "$main" "server { listen 127.0.0.1:$https ssl; $verify }
     server { listen 127.0.0.1:$grpc http2; location / { grpc_pass grpcs://127.0.0.1:$h2; $(client grpc) } }
     server { listen 127.0.0.1:$plain; location / { return 200 \"hello\\n\"; } location = /kyok { kyok_status; } }" "$tail"
 must "nginx starts" nginx_start
-ok "the worker has tried its key" wait_for 30 metric_reaches "$plain" 'kyok_keys{state="good"}' 1
+ok "the worker has tried its key" wait_for 60 metric_reaches "$plain" 'kyok_keys{state="good"}' 1
 
 ask() { # PORT [ARGUMENT...]: eight requests at once
     local i pids=() port=$1
     shift
     for i in 1 2 3 4 5 6 7 8; do
-        curl -sS -m 60 "$@" "http://127.0.0.1:$port/?n=client" >"$SANDBOX/answer.$i" 2>&1 & pids+=($!)
+        curl -sS -m 120 "$@" "http://127.0.0.1:$port/?n=client" >"$SANDBOX/answer.$i" 2>&1 & pids+=($!)
     done
     wait "${pids[@]}"
     sort "$SANDBOX"/answer.* | uniq -c | tr -s ' '
@@ -50,7 +50,7 @@ together() { # NAME PORT [ARGUMENT...]: the HSM answers once it has all eight
     faulty one hang C_Sign
     ask "${@:2}" >"$SANDBOX/answers" &
     busy=$!
-    ok "$1: eight signatures of one worker are at the HSM at once" wait_for 50 hanging 8
+    ok "$1: eight signatures of one worker are at the HSM at once" wait_for 100 hanging 8
     faulty one release
     wait $busy
     is "$1: eight requests" "$(cat "$SANDBOX/answers")" ' 8 CN=client'
@@ -64,9 +64,13 @@ if [ -n "$tail" ]; then
 else skip "nginx's stream module is not installed" 3; fi
 
 # --- a key by variable is found once --------------------------------------------------------------
-faulty one reset
-is "a key by variable that is known" "$(ask "$named")" ' 8 CN=client'
-is "is not looked for again" "$(faulty one count finds | awk '{ n += $NF } END { print n }')" 0
+# It is kept for a minute: that may have passed.
+unlooked() {
+    ask "$named" >"$SANDBOX/answers"
+    faulty one reset
+    [ "$(ask "$named")" = ' 8 CN=client' ] && [ "$(faulty one count finds)" -eq 0 ]
+}
+ok "a key by variable that is known is not looked for again" wait_for 30 unlooked
 
 # --- upstream connections that end while their signature is in flight ----------------------------------
 # The stream proxy does not look at its client before it is connected: there its timeout ends the handshake.
@@ -78,11 +82,11 @@ for way in http stream; do
     faulty one hang C_Sign
     pids=()
     for i in 1 2 3 4 5; do curl -sS "http://127.0.0.1:$port/" >/dev/null 2>&1 & pids+=($!); done
-    ok "$way: five signatures hang" wait_for 30 hanging 5
+    ok "$way: five signatures hang" wait_for 60 hanging 5
     [ $way = stream ] || kill "${pids[@]}"
     wait "${pids[@]}" 2>/dev/null
-    ok "$way: its end cancels the operation" wait_for 30 metric_reaches "$plain" kyok_cancellations_total $((before + 5))
-    is "$way: the worker answers" "$(curl -sS -m 20 "http://127.0.0.1:$plain/")" hello
+    ok "$way: its end cancels the operation" wait_for 60 metric_reaches "$plain" kyok_cancellations_total $((before + 5))
+    is "$way: the worker answers" "$(curl -sS -m 60 "http://127.0.0.1:$plain/")" hello
     faulty one release
     is "$way: and signs again" "$(ask "$port")" ' 8 CN=client'
 done
@@ -92,16 +96,16 @@ done
 nginx_stop
 sed -i 's/^timeout = .*/timeout = 2s/' "$SANDBOX/kyok.conf"
 must "nginx starts again" nginx_start
-ok "the worker has tried its key again" wait_for 30 metric_reaches "$plain" 'kyok_keys{state="good"}' 1
+ok "the worker has tried its key again" wait_for 60 metric_reaches "$plain" 'kyok_keys{state="good"}' 1
 faulty one hang finds
-curl -sS -m 60 "http://127.0.0.1:$named/?n=client" >"$SANDBOX/answer.1" 2>&1 &
+curl -sS -m 120 "http://127.0.0.1:$named/?n=client" >"$SANDBOX/answer.1" 2>&1 &
 busy=$!
-ok "a client key by variable is looked for, and hangs" wait_for 30 hanging 1
-is "the worker answers when its deadline has passed" "$(curl -sS -m 40 "http://127.0.0.1:$plain/")" hello
+ok "a client key by variable is looked for, and hangs" wait_for 60 hanging 1
+is "the worker answers when its deadline has passed" "$(curl -sS -m 120 "http://127.0.0.1:$plain/")" hello
 wait $busy
 like "and the request has failed" "$(cat "$SANDBOX/answer.1")" '50[0-9]'
 faulty one release
-is "it goes on when the HSM does" "$(wait_for 30 eval "[ \"\$(ask $named)\" = ' 8 CN=client' ]"; ask "$named")" ' 8 CN=client'
+ok "it goes on when the HSM does" wait_for 60 eval "[ \"\$(ask $named)\" = ' 8 CN=client' ]"
 is "no worker died" "$(grep 'exited on signal' "$NGX/error.log")" ""
 nginx_stop
 is "no session is left" "$(faulty one sessions)" 0

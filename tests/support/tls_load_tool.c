@@ -7,7 +7,7 @@
  * clients (1), count (handshakes in all, 1), seconds (instead of count), tls (1.2 or 1.3), sigalgs,
  * resume (yes: each client resumes its session), ciphers, abort_ms (close that long after the
  * ClientHello, without an answer), request (no: handshakes only), proxy (yes: PROXY protocol line
- * first), timeout (seconds, 30).
+ * first), timeout (seconds, 30). SIGUSR1 ends it early, no handshake is cut.
  * Prints done=N failed=N resumed=N alerts=N longest_ms=N rate=N p50_us=N p99_us=N first="reason".
  */
 #include <arpa/inet.h>
@@ -40,6 +40,14 @@ struct load {
     int64_t *times;
     size_t time_count, time_room;
 };
+
+static volatile sig_atomic_t enough;
+
+static void on_signal(int number)
+{
+    (void)number;
+    enough = 1;
+}
 
 static int64_t now_ns(void)
 {
@@ -170,12 +178,19 @@ static void one(struct load *load, SSL_SESSION **session)
     close(fd);
 }
 
+static bool goes_on(struct load *load)
+{
+    if (enough)
+        return false;
+    return load->seconds != 0 ? now_ns() < load->end_ns : atomic_fetch_sub(&load->left, 1) > 0;
+}
+
 static void *client(void *argument)
 {
     struct load *load = argument;
     SSL_SESSION *session = NULL;
 
-    while (load->seconds != 0 ? now_ns() < load->end_ns : atomic_fetch_sub(&load->left, 1) > 0)
+    while (goes_on(load))
         one(load, &session);
     SSL_SESSION_free(session);
     return NULL;
@@ -281,6 +296,7 @@ int main(int argc, char **argv)
     }
     load.port = atoi(argv[1]);
     signal(SIGPIPE, SIG_IGN);
+    sigaction(SIGUSR1, &(struct sigaction){.sa_handler = on_signal, .sa_flags = SA_RESTART}, NULL);
     prepare(&load);
     start = now_ns();
     for (int i = 0; i < load.clients; i++)
