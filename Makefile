@@ -244,7 +244,8 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(lib_sources)
 # The faulty HSM and its tool share the control file's code.
 faulty_objects = $(call objects,tests/support/faulty_control.c tests/support/faulty_profile.c)
 $(BUILD)/tests/support/faulty_module.so $(BUILD)/tests/support/faulty_tool $(BUILD)/tests/unit/faulty_test \
-	$(BUILD)/tests/unit/recovery_test: $(faulty_objects)
+	$(BUILD)/tests/unit/recovery_test $(BUILD)/tests/unit/life_hang_test: $(faulty_objects)
+$(BUILD)/tests/unit/recovery_test $(BUILD)/tests/unit/life_hang_test: $(call objects,tests/support/faulty_member.c)
 $(BUILD)/tests/support/faulty_module.so: $(call objects,tests/support/faulty_montgomery.c)
 
 # The hook's own pieces, without its main().

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is asked of a custodian rather than of a key: list, generate, random. */
 #include "common/key/job.h"
+#include "common/key/life.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -188,6 +189,46 @@ static enum kyok_status generate_on(struct kyok_custodian *custodian,
     return kyok_key_job_run(job, custodian, reference->text, m->deadline, err);
 }
 
+/* The token may have made the key although nobody waited for the answer: an id that is nobody
+ * else's tells. It is never asked for another. */
+static enum kyok_status look_for_made(const struct kyok_life *life,
+                                      const struct kyok_key_name *name, struct kyok_key **key,
+                                      struct kyok_error *err)
+{
+    struct kyok_error ignored;
+
+    if (name->id_size > 0 && kyok_life_open(life, name, key, &ignored) == KYOK_OK)
+        return KYOK_OK;
+    kyok_because(err, "whether the key has been made is not known");
+    return kyok_remedy(err,
+                       "look for it when the token answers again (kyok key list %s) before "
+                       "you make another",
+                       life->custodian->name);
+}
+
+/* Under an id of its own, where the caller leaves that to kyok. */
+static enum kyok_status generate_in_token(const struct kyok_life *life,
+                                          const struct kyok_generate_request *request,
+                                          struct kyok_key **key, struct kyok_error *err)
+{
+    const struct kyok_reference *reference = life->reference;
+    struct kyok_generate_request with_id = *request;
+    struct kyok_key_name name = {.id_size = 0};
+    enum kyok_status status;
+
+    if (request->id.size == 0 && !reference->has_id && reference->object != NULL &&
+        strlen(reference->object) <= KYOK_RECORD_LABEL_MAX) {
+        strcpy(name.label, reference->object);
+        KYOK_TRY(kyok_life_new_id(&name, err));
+        with_id.id = kyok_bytes(name.id, name.id_size);
+    }
+    status = generate_on(life->custodian, reference, &with_id, err);
+    if (status == KYOK_TIMEOUT || status == KYOK_CANCELLED)
+        return look_for_made(life, &name, key, err);
+    KYOK_TRY(status);
+    return kyok_key_open(life->context, reference, kyok_bytes(NULL, 0), key, err);
+}
+
 enum kyok_status kyok_key_generate(struct kyok_context *context,
                                    const struct kyok_reference *reference,
                                    const struct kyok_generate_request *request,
@@ -203,6 +244,11 @@ enum kyok_status kyok_key_generate(struct kyok_context *context,
         kyok_fail(err, KYOK_AMBIGUOUS, reference->text, "groups %s and %s both fit", found[0]->name,
                   found[1]->name);
         return kyok_remedy(err, "add ?kyok-group=%s or token= to the reference", found[0]->name);
+    }
+    if (found[0]->ops == kyok_pkcs11_custodian_ops()) {
+        struct kyok_life life = {.context = context, .reference = reference, .custodian = found[0]};
+
+        return generate_in_token(&life, request, key, err);
     }
     KYOK_TRY(generate_on(found[0], reference, request, err));
     return kyok_key_open(context, reference, kyok_bytes(NULL, 0), key, err);

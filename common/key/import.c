@@ -263,8 +263,7 @@ static enum kyok_status try_hash(const struct kyok_life *life, struct kyok_key *
         return kyok_fail(err, KYOK_SYSTEM, NULL, "no randomness");
     KYOK_TRY(seal_oaep(kyok_bytes(info->public_key, info->public_key_size), hash,
                        kyok_bytes(trial, sizeof(trial)), &wrapped, err));
-    return kyok_group_try_carrier(transport->own, hash, kyok_buffer_bytes(&wrapped), life->deadline,
-                                  err);
+    return kyok_life_try_carrier(life, transport, hash, kyok_buffer_bytes(&wrapped), err);
 }
 
 static enum kyok_status choose_hash(const struct kyok_life *life, struct kyok_key *transport,
@@ -324,7 +323,7 @@ enum kyok_status kyok_key_import_begin(struct kyok_context *context,
     if (choose_hash(&life, transport, allow_sha1, hash, err) != KYOK_OK) {
         struct kyok_error ignored;
 
-        kyok_group_destroy(transport->own, life.deadline, &ignored);
+        (void)kyok_life_destroy(&life, transport, &ignored);
         return err->status;
     }
     info = kyok_key_info(transport);
@@ -351,7 +350,7 @@ static enum kyok_status was_imported(const struct kyok_life *life,
         KYOK_TRY(
             pair_check_value(kyok_bytes(info->public_key, info->public_key_size), present, err));
     else if (info->type == KYOK_KEY_AES)
-        KYOK_TRY(kyok_group_check_value(key->own, present, life->deadline, err));
+        KYOK_TRY(kyok_life_check_value(life, key, present, err));
     if (info->type == sealed->type && memcmp(present, sealed->check_value, sizeof(present)) == 0)
         return KYOK_OK;
     return kyok_fail(err, KYOK_REFUSED, life->reference->text,
@@ -386,7 +385,7 @@ static enum kyok_status check_pair(const struct kyok_life *life,
         EVP_PKEY_verify(context, signature, size, digest, sizeof(digest)) == 1)
         return KYOK_OK;
     ERR_clear_error();
-    (void)kyok_group_destroy(key->own, life->deadline, &ignored);
+    (void)kyok_life_destroy(life, key, &ignored);
     return kyok_fail(err, KYOK_TAMPERED, life->reference->text,
                      "the file's public half does not belong to its private half");
 }
@@ -456,7 +455,7 @@ static enum kyok_status import_with(const struct kyok_life *life, struct kyok_ke
 
     memcpy(request.check_value, sealed->check_value, 3);
     KYOK_TRY(name_import(life, sealed, &request.name, err));
-    status = kyok_group_import(transport->own, &request, life->deadline, err);
+    status = kyok_life_import(life, transport, &request, err);
     kyok_life_event("create", life, &request.name, "import", status);
     KYOK_TRY(status);
     if (sealed->type == KYOK_KEY_AES)
@@ -486,5 +485,5 @@ enum kyok_status kyok_key_import(struct kyok_context *context,
         return was_imported(&life, sealed, err);
     KYOK_TRY(status);
     KYOK_TRY(import_with(&life, transport, sealed, err));
-    return kyok_group_destroy(transport->own, life.deadline, err);
+    return kyok_life_destroy(&life, transport, err);
 }

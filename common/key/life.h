@@ -9,12 +9,11 @@
 
 #include <stdlib.h>
 
-/* The token group behind a reference, and how long it may take. */
+/* The token group behind a reference. */
 struct kyok_life {
     struct kyok_context *context;
     const struct kyok_reference *reference;
-    struct kyok_group *group;
-    struct kyok_deadline deadline;
+    struct kyok_custodian *custodian;
     char base[KYOK_RECORD_LABEL_MAX + 1]; /* the key's name */
 };
 enum kyok_status kyok_life_begin(struct kyok_context *context,
@@ -28,8 +27,6 @@ enum kyok_status kyok_life_reference(const struct kyok_life *life, const struct 
                                      struct kyok_reference **reference, struct kyok_error *err);
 enum kyok_status kyok_life_record(const struct kyok_life *life, struct kyok_key_record *record,
                                   struct kyok_error *err);
-enum kyok_status kyok_life_write(const struct kyok_life *life, struct kyok_key_record *record,
-                                 struct kyok_error *err);
 /* The version that the reference names: by label and id, or by label alone. */
 enum kyok_status kyok_life_version(const struct kyok_life *life, struct kyok_key_record *record,
                                    struct kyok_key_version **version, struct kyok_error *err);
@@ -51,6 +48,42 @@ enum kyok_status kyok_life_take_back(const struct kyok_life *life, struct kyok_k
                                      struct kyok_error *err);
 void kyok_life_event(const char *type, const struct kyok_life *life,
                      const struct kyok_key_name *name, const char *detail, enum kyok_status status);
+
+/* What is asked of the group (life_call.c): as kyok_group_*(), each call under the group's timeout
+ * and, with isolate, on its executor. KYOK_TIMEOUT: it may still be under way, and whoever tries
+ * again looks first. */
+enum kyok_status kyok_life_read(const struct kyok_life *life, const char *name,
+                                struct kyok_key_record *record, struct kyok_error *err);
+enum kyok_status kyok_life_write(const struct kyok_life *life, struct kyok_key_record *record,
+                                 struct kyok_error *err);
+enum kyok_status kyok_life_list(const struct kyok_life *life, kyok_record_visitor *visit,
+                                void *caller, struct kyok_error *err);
+enum kyok_status kyok_life_set_usage(const struct kyok_life *life, struct kyok_key *key,
+                                     unsigned usage, struct kyok_error *err);
+enum kyok_status kyok_life_destroy(const struct kyok_life *life, struct kyok_key *key,
+                                   struct kyok_error *err);
+enum kyok_status kyok_life_descend(const struct kyok_life *life, struct kyok_key *parent,
+                                   struct kyok_key_version *version, struct kyok_error *err);
+enum kyok_status kyok_life_rewrap(const struct kyok_life *life, struct kyok_key *parent,
+                                  const struct kyok_key_name *name,
+                                  struct kyok_key_version *version, struct kyok_error *err);
+enum kyok_status kyok_life_check_value(const struct kyok_life *life, struct kyok_key *key,
+                                       uint8_t check_value[3], struct kyok_error *err);
+enum kyok_status kyok_life_try_carrier(const struct kyok_life *life, struct kyok_key *transport,
+                                       enum kyok_hash hash, struct kyok_bytes key_wrapped,
+                                       struct kyok_error *err);
+enum kyok_status kyok_life_import(const struct kyok_life *life, struct kyok_key *transport,
+                                  struct kyok_import_request *request, struct kyok_error *err);
+enum kyok_status kyok_life_replicate(const struct kyok_life *life, struct kyok_key *key,
+                                     const char *target, const struct kyok_key_version *version,
+                                     enum kyok_hash hash, struct kyok_error *err);
+enum kyok_status kyok_life_tokens(const struct kyok_life *life, size_t *count,
+                                  struct kyok_error *err);
+enum kyok_status kyok_life_spread(const struct kyok_life *life,
+                                  const struct kyok_spread_request *request,
+                                  struct kyok_error *err);
+enum kyok_status kyok_life_forget(const struct kyok_life *life, const struct kyok_key_name *name,
+                                  struct kyok_error *err);
 
 /* The same at a KMIP server (life_kmip.c, kmip_rotate.c). */
 enum kyok_status kyok_life_kmip_record(struct kyok_context *context,

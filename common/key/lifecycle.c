@@ -51,8 +51,7 @@ enum kyok_status kyok_life_begin(struct kyok_context *context,
                   "this is for keys in a token: a KMIP server has keys of its own making");
         return kyok_remedy(err, "make a key there: kyok kmip create GROUP --algorithm AES");
     }
-    life->group = found[0]->own;
-    life->deadline = kyok_custodian_deadline(found[0]);
+    life->custodian = found[0];
     if (reference->object != NULL)
         kyok_key_record_base_name(reference->object, life->base);
     return KYOK_OK;
@@ -109,7 +108,7 @@ void kyok_life_event(const char *type, const struct kyok_life *life,
     struct kyok_event event = {.type = type,
                                .key = name->label,
                                .version = id,
-                               .custodian = kyok_group_name(life->group),
+                               .custodian = life->custodian->name,
                                .detail = detail,
                                .result = kyok_status_name(status)};
 
@@ -129,6 +128,22 @@ static unsigned usage_of(const struct kyok_key_info *info)
            (info->may_derive == KYOK_YES ? KYOK_USAGE_DERIVE : 0);
 }
 
+static enum kyok_status recorded_name(const struct kyok_life *life,
+                                      const struct kyok_key_info *info, struct kyok_key_name *name,
+                                      struct kyok_error *err)
+{
+    if (info->label == NULL || strlen(info->label) > KYOK_RECORD_LABEL_MAX ||
+        info->id_size > KYOK_RECORD_ID_MAX)
+        return kyok_fail(err, KYOK_UNSUPPORTED, life->reference->text,
+                         "a key without label, or with so long a label or id, has no recorded "
+                         "life");
+    strcpy(name->label, info->label);
+    if (info->id_size > 0)
+        memcpy(name->id, info->id, info->id_size);
+    name->id_size = info->id_size;
+    return KYOK_OK;
+}
+
 /* What a key without a record would have: one version, in use. */
 static enum kyok_status implied_record(const struct kyok_life *life, struct kyok_key_record *record,
                                        struct kyok_error *err)
@@ -139,16 +154,9 @@ static enum kyok_status implied_record(const struct kyok_life *life, struct kyok
 
     KYOK_TRY(kyok_key_open(life->context, life->reference, kyok_bytes(NULL, 0), &key, err));
     info = kyok_key_info(key);
-    if (info->label == NULL || strlen(info->label) > KYOK_RECORD_LABEL_MAX ||
-        info->id_size > KYOK_RECORD_ID_MAX)
-        return kyok_fail(err, KYOK_UNSUPPORTED, life->reference->text,
-                         "a key with so long a label or id has no recorded life");
     *record = (struct kyok_key_record){.count = 1};
     strcpy(record->name, life->base);
-    strcpy(version->name.label, info->label);
-    if (info->id_size > 0)
-        memcpy(version->name.id, info->id, info->id_size);
-    version->name.id_size = info->id_size;
+    KYOK_TRY(recorded_name(life, info, &version->name, err));
     version->state = KYOK_STATE_ACTIVE;
     version->usage = usage_of(info);
     return KYOK_OK;
@@ -160,17 +168,10 @@ enum kyok_status kyok_life_record(const struct kyok_life *life, struct kyok_key_
     enum kyok_status status;
 
     KYOK_TRY(kyok_life_need_name(life, err));
-    status = kyok_group_record_read(life->group, life->reference, life->base, record,
-                                    life->deadline, err);
+    status = kyok_life_read(life, life->base, record, err);
     if (status != KYOK_NOT_FOUND)
         return status;
     return implied_record(life, record, err);
-}
-
-enum kyok_status kyok_life_write(const struct kyok_life *life, struct kyok_key_record *record,
-                                 struct kyok_error *err)
-{
-    return kyok_group_record_write(life->group, life->reference, record, life->deadline, err);
 }
 
 enum kyok_status kyok_life_version(const struct kyok_life *life, struct kyok_key_record *record,
@@ -209,7 +210,7 @@ enum kyok_status kyok_key_records(struct kyok_context *context,
     if (reference->kind == KYOK_REFERENCE_KMIP)
         return kyok_life_kmip_records(context, reference, visit, caller, err);
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
-    return kyok_group_record_list(life.group, reference, visit, caller, life.deadline, err);
+    return kyok_life_list(&life, visit, caller, err);
 }
 
 /* --- which version --- */
@@ -231,7 +232,7 @@ enum kyok_status kyok_key_newest(struct kyok_context *context,
     if (reference->object == NULL)
         return kyok_reference_copy(reference, newest, err);
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
-    status = kyok_group_record_read(life.group, reference, life.base, record, life.deadline, err);
+    status = kyok_life_read(&life, life.base, record, err);
     if (status == KYOK_NOT_FOUND)
         return kyok_reference_copy(reference, newest, err);
     KYOK_TRY(status);
@@ -285,8 +286,11 @@ enum kyok_status kyok_key_descend(struct kyok_context *context, const struct kyo
         return kyok_life_kmip_descend(context, root, name, made, err);
     KYOK_TRY(kyok_key_current(context, root, &current, err));
     KYOK_TRY(kyok_life_begin(context, current, &life, err));
-    if (kyok_group_record_read(life.group, current, name, record, life.deadline, err) == KYOK_OK)
+    status = kyok_life_read(&life, name, record, err);
+    if (status == KYOK_OK)
         return kyok_fail(err, KYOK_REFUSED, name, "there is a key of this name already");
+    if (status != KYOK_NOT_FOUND)
+        return status;
     KYOK_TRY(kyok_key_open(context, current, kyok_bytes(NULL, 0), &parent, err));
     *record = (struct kyok_key_record){.count = 1};
     strcpy(record->name, name);
@@ -296,10 +300,8 @@ enum kyok_status kyok_key_descend(struct kyok_context *context, const struct kyo
     version->state = KYOK_STATE_ACTIVE;
     version->usage = KYOK_USAGE_ENCRYPT | KYOK_USAGE_DECRYPT | KYOK_USAGE_WRAP | KYOK_USAGE_UNWRAP;
     version->made = time(NULL);
-    strcpy(version->parent.label, kyok_key_info(parent)->label);
-    memcpy(version->parent.id, kyok_key_info(parent)->id, kyok_key_info(parent)->id_size);
-    version->parent.id_size = kyok_key_info(parent)->id_size;
-    KYOK_TRY(kyok_group_descend(parent->own, version, life.deadline, err));
+    KYOK_TRY(recorded_name(&life, kyok_key_info(parent), &version->parent, err));
+    KYOK_TRY(kyok_life_descend(&life, parent, version, err));
     status = kyok_life_write(&life, record, err);
     kyok_life_event("create", &life, &version->name, "descendant", status);
     KYOK_TRY(status);

@@ -12,10 +12,9 @@ static enum kyok_status replicate_with(const struct kyok_life *life, struct kyok
     enum kyok_status status = KYOK_UNSUPPORTED;
 
     for (size_t i = 0; i < (allow_sha1 ? 2 : 1); i++) {
-        status = kyok_group_replicate(key->own, token, &version->name, version->usage, hashes[i],
-                                      life->deadline, err);
+        status = kyok_life_replicate(life, key, token, version, hashes[i], err);
         if (status == KYOK_OK || status == KYOK_REFUSED || status == KYOK_NOT_FOUND ||
-            status == KYOK_UNREACHABLE)
+            status == KYOK_UNREACHABLE || status == KYOK_TIMEOUT)
             return status;
     }
     if (!allow_sha1)

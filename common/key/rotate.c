@@ -36,8 +36,7 @@ static void records_free(struct records *records)
 static enum kyok_status all_records(const struct kyok_life *life, struct records *records,
                                     struct kyok_error *err)
 {
-    KYOK_TRY(kyok_group_record_list(life->group, life->reference, keep_record, records,
-                                    life->deadline, err));
+    KYOK_TRY(kyok_life_list(life, keep_record, records, err));
     return records->failed ? kyok_fail(err, KYOK_SYSTEM, NULL, "no memory") : KYOK_OK;
 }
 
@@ -70,7 +69,7 @@ static enum kyok_status rewrap_descendants(const struct kyok_life *life,
 
             if (!is_child_of(version, parent, &newest->name))
                 continue;
-            KYOK_TRY(kyok_group_rewrap(key->own, &newest->name, version, life->deadline, err));
+            KYOK_TRY(kyok_life_rewrap(life, key, &newest->name, version, err));
             changed = true;
         }
         if (changed)
@@ -151,7 +150,7 @@ static enum kyok_status generate_version(const struct kyok_life *life,
 
         KYOK_TRY(kyok_life_open(life, &old->parent, &parent, err));
         version->parent = old->parent;
-        return kyok_group_descend(parent->own, version, life->deadline, err);
+        return kyok_life_descend(life, parent, version, err);
     }
     if (adopt(life, version, err) == KYOK_OK)
         return KYOK_OK;
@@ -200,9 +199,8 @@ static enum kyok_status retire_older(const struct kyok_life *life, struct kyok_k
             continue;
         KYOK_TRY(kyok_life_open(life, &version->name, &key, err));
         if (version->wrapped_size == 0)
-            KYOK_TRY(kyok_group_set_usage(
-                key->own, kyok_key_state_usage(KYOK_STATE_DEACTIVATED, version->usage),
-                life->deadline, err));
+            KYOK_TRY(kyok_life_set_usage(
+                life, key, kyok_key_state_usage(KYOK_STATE_DEACTIVATED, version->usage), err));
         version->state = KYOK_STATE_DEACTIVATED;
         KYOK_TRY(kyok_life_write(life, record, err));
     }
@@ -239,7 +237,7 @@ enum kyok_status kyok_key_rotate(struct kyok_context *context,
         return kyok_life_kmip_rotate(context, reference, made, err);
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
     KYOK_TRY(kyok_life_record(&life, record, err));
-    KYOK_TRY(kyok_group_tokens(life.group, reference, &how.tokens, life.deadline, err));
+    KYOK_TRY(kyok_life_tokens(&life, &how.tokens, err));
     status = rotate(&life, record, &how, err);
     newest = kyok_key_record_current(record, time(NULL));
     if (newest != NULL)
@@ -284,7 +282,7 @@ static enum kyok_status destroy_object(const struct kyok_life *life,
     if (status == KYOK_NOT_FOUND && recorded)
         return KYOK_OK;
     KYOK_TRY(status);
-    return kyok_group_destroy(key->own, life->deadline, err);
+    return kyok_life_destroy(life, key, err);
 }
 
 enum kyok_status kyok_key_destroy(struct kyok_context *context,

@@ -21,7 +21,7 @@ enum kyok_status kyok_life_take_back(const struct kyok_life *life, struct kyok_k
 
     if (version == NULL)
         return KYOK_OK;
-    KYOK_TRY(kyok_group_forget(life->group, life->reference, &version->name, life->deadline, err));
+    KYOK_TRY(kyok_life_forget(life, &version->name, err));
     *version = (struct kyok_key_version){.state = KYOK_STATE_PRE_ACTIVE};
     record->count--;
     return kyok_life_write(life, record, err);
@@ -43,7 +43,7 @@ static enum kyok_status check(const struct kyok_life *life, const struct kyok_ke
                               const struct kyok_key_info *info, struct kyok_error *err)
 {
     const struct kyok_token_config *config =
-        kyok_config_token(kyok_context_config(life->context), kyok_group_name(life->group));
+        kyok_config_token(kyok_context_config(life->context), life->custodian->name);
 
     if (info->type != KYOK_KEY_AES && info->type != KYOK_KEY_RSA && info->type != KYOK_KEY_EC)
         return by_vendor(old, "no token unwraps a key of this type", err);
@@ -71,11 +71,10 @@ static enum kyok_status spread(const struct kyok_life *life, const struct kyok_k
                                               .name = &version->name};
 
         if (i > 0) /* some token may have taken the first */
-            KYOK_TRY(kyok_group_forget(life->group, life->reference, &version->name, life->deadline,
-                                       err));
-        status = kyok_group_spread(life->group, life->reference, &request, life->deadline, err);
+            KYOK_TRY(kyok_life_forget(life, &version->name, err));
+        status = kyok_life_spread(life, &request, err);
         if (status == KYOK_OK || status == KYOK_REFUSED || status == KYOK_NOT_FOUND ||
-            status == KYOK_UNREACHABLE)
+            status == KYOK_UNREACHABLE || status == KYOK_TIMEOUT)
             return status;
     }
     if (!allow_sha1)

@@ -16,8 +16,7 @@ static enum kyok_status apply_usage(const struct kyok_life *life,
     if (version->wrapped_size > 0) /* what is unwrapped gets its usage each time */
         return KYOK_OK;
     KYOK_TRY(kyok_life_open(life, &version->name, &key, err));
-    return kyok_group_set_usage(key->own, kyok_key_state_usage(state, version->usage),
-                                life->deadline, err);
+    return kyok_life_set_usage(life, key, kyok_key_state_usage(state, version->usage), err);
 }
 
 static enum kyok_status to_state(const struct kyok_life *life, struct kyok_key_record *record,
@@ -68,7 +67,7 @@ enum kyok_status kyok_key_settle(struct kyok_context *context,
         return KYOK_OK;
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
     KYOK_TRY(kyok_life_need_name(&life, err));
-    status = kyok_group_record_read(life.group, reference, life.base, record, life.deadline, err);
+    status = kyok_life_read(&life, life.base, record, err);
     if (status == KYOK_NOT_FOUND)
         return KYOK_OK;
     KYOK_TRY(status);
@@ -154,8 +153,7 @@ static enum kyok_status record_to_be(const struct kyok_life *life,
                                      struct kyok_key_record *record, struct kyok_error *err)
 {
     struct kyok_key_version *version = &record->versions[0];
-    enum kyok_status status = kyok_group_record_read(life->group, life->reference, life->base,
-                                                     record, life->deadline, err);
+    enum kyok_status status = kyok_life_read(life, life->base, record, err);
     uint64_t serial = status == KYOK_OK ? record->serial : 0;
 
     if (status != KYOK_OK && status != KYOK_NOT_FOUND)

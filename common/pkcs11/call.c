@@ -223,6 +223,17 @@ enum kyok_status kyok_token_call(struct kyok_token *token, struct kyok_group *gr
     }
 }
 
+bool kyok_call_is_late(struct kyok_deadline deadline, const char *verb, const char *object,
+                       struct kyok_error *err)
+{
+    if (!kyok_deadline_passed(deadline))
+        return false;
+    kyok_fail(err, KYOK_TIMEOUT, object, "%s given up at its deadline, before anything was changed",
+              verb);
+    kyok_remedy(err, "see whether the custodian answers, or raise its timeout");
+    return true;
+}
+
 /* --- the group --- */
 
 enum fitness { READY, AWAY, HUNG };

@@ -63,6 +63,7 @@ struct generating {
     char start[sizeof(CK_DATE) + 1], end[sizeof(CK_DATE) + 1]; /* "20261121", or "" */
     uint8_t id[256];
     size_t id_size;
+    struct kyok_deadline deadline;
     bool begun; /* the token was asked to: whatever it answered, the key may be there */
 };
 
@@ -201,6 +202,8 @@ static CK_RV generate(const struct kyok_call *call, void *arg, struct kyok_error
     }
     if (kyok_key_usable(call->lease, g->request->type, g->reference->text, err) != KYOK_OK)
         return CKR_OK; /* a key that could only lie there is not made */
+    if (kyok_call_is_late(g->deadline, "generate", g->reference->text, err))
+        return CKR_OK;
     g->begun = true;
     rv = generate_one(call, g, dated);
     /* Nothing rests on the dates in the token, and many a token lacks them. */
@@ -299,7 +302,8 @@ enum kyok_status kyok_group_generate(struct kyok_group *group,
                                      const struct kyok_generate_request *request,
                                      struct kyok_deadline deadline, struct kyok_error *err)
 {
-    struct generating generating = {.reference = reference, .request = request};
+    struct generating generating = {
+        .reference = reference, .request = request, .deadline = deadline};
     struct kyok_plan plan = {.verb = "generate",
                              .attempt = generate,
                              .arg = &generating,

@@ -69,8 +69,11 @@ enum kyok_status kyok_group_every_member(struct kyok_group *group, struct kyok_g
                   group->uri_count);
         return kyok_remedy(err, "bring the others back first");
     }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        if (kyok_call_is_late(deadline, plan->verb, members[i]->label, err))
+            return err->status;
         KYOK_TRY(kyok_token_call(members[i], group, key, plan, deadline, &next_member, err));
+    }
     return KYOK_OK;
 }
 

@@ -302,6 +302,10 @@ enum kyok_status kyok_token_call(struct kyok_token *token, struct kyok_group *gr
                                  const struct kyok_group_key *key, const struct kyok_plan *plan,
                                  struct kyok_deadline deadline, bool *next_member,
                                  struct kyok_error *err);
+/* True, with *err, when nobody waits any more: asked before a step that cannot be taken back, since
+ * a caller may have been released while a call before it hung. */
+bool kyok_call_is_late(struct kyok_deadline deadline, const char *verb, const char *object,
+                       struct kyok_error *err);
 /* On the least busy healthy member, failing over within the call. */
 enum kyok_status kyok_group_call(struct kyok_group *group, const struct kyok_group_key *key,
                                  const struct kyok_plan *plan, struct kyok_deadline deadline,

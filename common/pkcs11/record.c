@@ -116,6 +116,7 @@ enum kyok_status kyok_group_record_read(struct kyok_group *group,
 struct writing {
     const char *name;
     struct kyok_bytes value;
+    struct kyok_deadline deadline;
 };
 
 /* The new object first: whoever reads in between finds both, and takes the newer. */
@@ -129,8 +130,8 @@ static CK_RV write_on(const struct kyok_call *call, void *arg, struct kyok_error
     size_t count;
     CK_RV rv = find_records(lease, writing->name, old, 8, &count);
 
-    (void)err;
-    if (rv != CKR_OK)
+    if (rv != CKR_OK || kyok_call_is_late(writing->deadline, "write a key's record", writing->name,
+                                          err)) /* a late one might undo another's */
         return rv;
     kyok_template_put(&template, CKA_CLASS, &data, sizeof(data));
     kyok_template_bool(&template, CKA_TOKEN, true);
@@ -151,7 +152,7 @@ enum kyok_status kyok_group_record_write(struct kyok_group *group,
                                          struct kyok_deadline deadline, struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer json = {0};
-    struct writing writing = {.name = record->name};
+    struct writing writing = {.name = record->name, .deadline = deadline};
     struct kyok_plan plan = {.verb = "write a key's record",
                              .attempt = write_on,
                              .arg = &writing,

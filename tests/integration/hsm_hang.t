@@ -98,4 +98,33 @@ faulty hsm3 hang C_GetSlotList
 refused 'a key that only the hanging group could have: an error at the deadline, which names it' any 'spare: look was not answered' \
     timeout 60 "$KYOK" key show 'pkcs11:object=ec;manufacturer=Nobody'
 faulty hsm3 release
+
+# Calls that change a key's life obey isolate as any other (each of them, and what becomes of such a call
+# afterwards: tests/unit/life_hang_test.c).
+NEW='pkcs11:token=test;object=new' ROOT='pkcs11:token=test;object=root'
+faulty hsm clear
+kyok_conf '[token test]' "uri = pkcs11:token=test?module-path=$SANDBOX/hsm.so" "pin-source = file:$SANDBOX/pin" \
+    'timeout = 1500ms' 'isolate = yes'
+ok 'a root key' "$KYOK" key generate "$ROOT" --type aes-256
+hung() { # CALL, KYOK ARGUMENTS
+    local call=$1
+    shift
+    faulty hsm hang "$call"
+    refused "$call hangs: kyok $1 $2 ends at the deadline" any 'was not answered within its deadline' \
+        timeout 60 "$KYOK" "$@"
+    faulty hsm clear
+}
+calls=$(faulty hsm count C_GenerateKeyPair)
+faulty hsm hang C_GenerateKeyPair
+refused 'C_GenerateKeyPair hangs: the error says that the key may be there, and how to look for it' any \
+    'generate was not answered .*whether the key has been made is not known' \
+    timeout 60 "$KYOK" key generate "$NEW" --type ec-p256
+is 'and it was asked for once' $(($(faulty hsm count C_GenerateKeyPair) - calls)) 1
+faulty hsm clear
+ok 'another run makes it' "$KYOK" key generate "$NEW" --type ec-p256
+ok 'a descendant' "$KYOK" key descend "$ROOT" --for child
+hung C_UnwrapKey key rotate "$ROOT"
+ok 'the rotation is completed' "$KYOK" key rotate "$ROOT"
+is 'in one new version' "$("$KYOK" --json key state "$ROOT" | grep -o '"label": *"root[^"]*"' | sort -u | wc -l)" 2
+hung C_DestroyObject key destroy "$NEW" --confirm new
 done_testing

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Recovery, failover, limits and lies: the key layer over one and two faulty HSMs. */
 #include "common/key/key.h"
-#include "tests/support/faulty_control.h"
+#include "tests/support/faulty_member.h"
 
-#include <glob.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,10 +14,7 @@
 
 #include <cmocka.h>
 
-#define PIN "73921846"
-
 static char directory[] = "/tmp/kyok-recovery-XXXXXX";
-static char softhsm[256];
 static struct faulty_control *first, *second;
 static struct kyok_context *one, *both, *isolated;
 static struct kyok_error err;
@@ -35,39 +31,6 @@ static const char *text(void)
         if ((expression) != KYOK_OK)                                                               \
             fail_msg("%s: %s", #expression, text());                                               \
     } while (0)
-
-static void shell(const char *format, ...)
-{
-    char command[1024];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(command, sizeof(command), format, arguments);
-    va_end(arguments);
-    if (system(command) != 0)
-        fail_msg("failed: %s", command);
-}
-
-static struct faulty_control *make_member(const char *name)
-{
-    const char *build = getenv("BUILD") != NULL ? getenv("BUILD") : "build";
-    struct faulty_control *control;
-    char path[256];
-
-    /* Each member: its own copy of the shim, of SoftHSM, and of SoftHSM's configuration. */
-    shell("cp %s/tests/support/faulty_module.so %s/%s.so && cp %s %s/softhsm-%s.so && "
-          "printf 'directories.tokendir = %s/%s\\nlog.level = ERROR\\nlibrary.reset_on_fork = "
-          "true\\n' > %s/%s.conf",
-          build, directory, name, softhsm, directory, name, directory, name, directory, name);
-    snprintf(path, sizeof(path), "%s/%s.so.control", directory, name);
-    control = faulty_control_create(path);
-    assert_non_null(control);
-    snprintf(control->module, sizeof(control->module), "%s/softhsm-%s.so", directory, name);
-    strcpy(control->environment_name, "SOFTHSM2_CONF");
-    snprintf(control->environment_value, sizeof(control->environment_value), "%s/%s.conf",
-             directory, name);
-    return control;
-}
 
 static struct kyok_context *make_context(const char *uris, const char *more)
 {
@@ -111,7 +74,7 @@ static void make_contexts(void)
 
     snprintf(uris, sizeof(uris), "module = %s/a.so\nuri = pkcs11:token=member", directory);
     one = make_context(uris, "timeout = 30s");
-    isolated = make_context(uris, "timeout = 300ms\nisolate = yes");
+    isolated = make_context(uris, "timeout = 1s\nisolate = yes");
     snprintf(uris, sizeof(uris),
              "uri = pkcs11:token=member?module-path=%s/a.so\n"
              "uri = pkcs11:token=member?module-path=%s/b.so",
@@ -124,27 +87,22 @@ static int setup(void **state)
     struct kyok_generate_request request = {.type = KYOK_KEY_EC, .bits = 256};
     struct kyok_reference *reference;
     struct kyok_key *key;
-    glob_t found;
 
     (void)state;
-    if (glob("/usr/lib*/*/softhsm/libsofthsm2.so", 0, NULL, &found) != 0 &&
-        glob("/usr/lib/softhsm/libsofthsm2.so", 0, NULL, &found) != 0)
-        return -1;
-    snprintf(softhsm, sizeof(softhsm), "%s", found.gl_pathv[0]);
-    globfree(&found);
     assert_non_null(mkdtemp(directory));
-    first = make_member("a");
-    second = make_member("b");
-    shell("umask 077; printf " PIN " > %s/pin; mkdir %s/a; SOFTHSM2_CONF=%s/a.conf softhsm2-util "
-          "--init-token --free --label member --pin " PIN " --so-pin " PIN " > /dev/null",
-          directory, directory, directory);
+    first = faulty_member_make(directory, "a");
+    second = faulty_member_make(directory, "b");
+    if (first == NULL || second == NULL)
+        return -1;
+    faulty_member_token(directory, "a");
     make_contexts();
     OK(kyok_reference_parse("pkcs11:token=member;object=tls", KYOK_FROM_CONFIGURATION, NULL,
                             &reference, &err));
     OK(kyok_key_generate(one, reference, &request, &key, &err));
     kyok_key_free(key);
     kyok_reference_free(reference);
-    shell("cp -a %s/a %s/b", directory, directory); /* a clone keeps never-extractable */
+    faulty_member_shell("cp -a %s/a/. %s/b", directory,
+                        directory); /* a clone keeps never-extractable */
     return 0;
 }
 
@@ -155,7 +113,7 @@ static int teardown(void **state)
     kyok_context_free(one);
     kyok_context_free(both);
     kyok_context_free(isolated);
-    shell("rm -rf %s", directory);
+    faulty_member_shell("rm -rf %s", directory);
     return 0;
 }
 
