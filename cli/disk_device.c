@@ -35,24 +35,30 @@ static bool has_open(const char *pid, dev_t device)
     return found;
 }
 
-enum kyok_status device_refuse_users(struct cli *cli, const struct disk *disk)
+enum kyok_status device_refuse_openers(struct cli *cli, int fd, const char *device)
 {
     struct stat status;
-    if (!disk->volume.block_device || fstat(disk->volume.fd, &status) != 0)
-        return KYOK_OK;
+    if (fstat(fd, &status) != 0)
+        return kyok_fail_errno(&cli->error, device, "the device cannot be examined");
     DIR *list = opendir("/proc");
     enum kyok_status result = KYOK_OK;
     for (struct dirent *entry; list && result == KYOK_OK && (entry = readdir(list));) {
         if (!isdigit((unsigned char)*entry->d_name) || !is_qemu(entry->d_name) ||
             !has_open(entry->d_name, status.st_rdev))
             continue;
-        result = kyok_fail(&cli->error, KYOK_BUSY, disk->image,
+        result = kyok_fail(&cli->error, KYOK_BUSY, device,
                            "a running QEMU has the device open, process %.20s", entry->d_name);
         kyok_remedy(&cli->error, "stop it; if libvirt runs it, see that libvirtd answers");
     }
     if (list)
         closedir(list);
     return result;
+}
+
+enum kyok_status device_refuse_users(struct cli *cli, const struct disk *disk)
+{
+    return disk->volume.block_device ? device_refuse_openers(cli, disk->volume.fd, disk->image)
+                                     : KYOK_OK;
 }
 
 /* --- clones ----------------------------------------------------------------------------------- */

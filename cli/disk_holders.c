@@ -69,7 +69,7 @@ static const char *other_image(const struct domain *domain, const struct disk *d
         struct kyok_error none;
         struct kyok_volume volume;
         KYOK_AUTO_FREE char *real = path ? realpath(path, NULL) : NULL;
-        if (!real || kyok_volume_open(real, KYOK_VOLUME_READ, &volume, &none) != KYOK_OK)
+        if (!real || kyok_volume_open(real, KYOK_VOLUME_LOOK, &volume, &none) != KYOK_OK)
             continue;
         bool same = strcmp(volume.luks.uuid, disk->volume.luks.uuid) == 0;
         kyok_volume_close(&volume);

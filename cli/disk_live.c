@@ -19,23 +19,27 @@
 
 /* --- whose disk it is ------------------------------------------------------------------------- */
 
-/* A device may have several nodes, a file several names. */
-static bool same_disk(const char *left, const char *right)
-{
-    struct stat a, b;
-    if (stat(left, &a) != 0 || stat(right, &b) != 0)
-        return false;
-    return S_ISBLK(a.st_mode) ? S_ISBLK(b.st_mode) && a.st_rdev == b.st_rdev
-                              : a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
 /* libvirt's name for the disk, or NULL. */
 static const char *target_of(const struct domain *domain, const char *image)
 {
     for (size_t i = 0; i < domain->volume_count; i++)
-        if (domain->volumes[i].path && same_disk(domain->volumes[i].path, image))
+        if (domain->volumes[i].path && vm_same_disk(domain->volumes[i].path, image))
             return domain->volumes[i].target;
     return NULL;
+}
+
+/* A VM whose XML kyok refuses has its disks all the same; one that is gone since has none. */
+static enum kyok_status look_at_unreadable(const char *uuid, const char *image,
+                                           const struct kyok_error *why, struct kyok_error *err)
+{
+    bool listed = true;
+    if (vm_lists_disk(uuid, true, image, &listed, err) != KYOK_OK && vm_is_gone(uuid))
+        return KYOK_OK;
+    if (!listed)
+        return KYOK_OK;
+    kyok_fail(err, KYOK_BUSY, image, "VM %s has the disk, or may have, and cannot be read: %s",
+              uuid, why->what);
+    return kyok_remedy(err, "mend its XML or metadata (virsh edit), or stop it");
 }
 
 static enum kyok_status look_at_vm(const char *uuid, const char *image, struct live_vm *vm,
@@ -44,7 +48,7 @@ static enum kyok_status look_at_vm(const char *uuid, const char *image, struct l
     struct domain domain;
     struct kyok_error none;
     if (vm_domain(uuid, true, &domain, &none) != KYOK_OK)
-        return KYOK_OK; /* it is gone since */
+        return look_at_unreadable(uuid, image, &none, err);
     const char *target = target_of(&domain, image);
     if (target && *vm->uuid) {
         kyok_fail(err, KYOK_BUSY, image, "two VMs share the disk, %s and %s", vm->uuid, uuid);

@@ -166,7 +166,7 @@ static enum kyok_status already_copied(struct cli *cli, const struct move *move,
         return KYOK_OK;
     enum kyok_status status = live_vm_find(move->target, true, &user, &cli->error);
     *copied = status == KYOK_OK && *user.uuid;
-    return state == MARK_ON ? status : KYOK_OK;
+    return state == MARK_ON || status == KYOK_BUSY ? status : KYOK_OK;
 }
 
 /* VMs that carry the old disk's record carry the new one's instead. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/disk_new.h"
+#include "cli/disk_device.h"
+#include "cli/vm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +41,10 @@ static enum kyok_status open_device(struct cli *cli, struct disk_new *made)
     made->fd = open(made->image, O_RDWR | O_EXCL | O_CLOEXEC);
     if (made->fd < 0)
         return kyok_fail_errno(&cli->error, made->image, "the device cannot be opened");
+    /* QEMU does not open a device for itself alone, and a VM that is off has nothing open; --force
+     * gives up what the device holds, not a VM. */
+    KYOK_TRY(device_refuse_openers(cli, made->fd, made->image));
+    KYOK_TRY(vm_refuse_users(made->image, &cli->error));
     ssize_t got = pread(made->fd, start, sizeof(start), 0);
     bool empty = got >= 0;
     for (ssize_t i = 0; i < got && empty; i++)

@@ -20,6 +20,18 @@ enum kyok_status vm_domain(const char *vm, bool running, struct domain *domain,
 /* "running", "shut off", ... */
 enum kyok_status vm_state(const char *vm, char *state, size_t size, struct kyok_error *err);
 
+/* Whether libvirt lists the file or device among the VM's disks, encrypted or not. virsh reads the
+ * XML here: so also of a VM that kyok refuses to read. running as in vm_domain(). */
+enum kyok_status vm_lists_disk(const char *vm, bool running, const char *image, bool *listed,
+                               struct kyok_error *err);
+/* libvirt answers, and does not know the VM. */
+bool vm_is_gone(const char *uuid);
+/* KYOK_BUSY when one of libvirt's VMs, running or off, has the file or device; KYOK_OK when libvirt
+ * does not answer. */
+enum kyok_status vm_refuse_users(const char *image, struct kyok_error *err);
+/* A device may have several nodes, a file several names. */
+bool vm_same_disk(const char *left, const char *right);
+
 /* One word of output per line; false at the end. *rest starts as the output's text. */
 bool vm_next_line(char **rest, char **line);
 

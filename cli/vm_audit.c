@@ -213,7 +213,7 @@ static void check_record(struct audit *audit, const struct domain *domain,
     struct kyok_error err;
     KYOK_CLEANUP(kyok_volume_close) struct kyok_volume volume = {.fd = -1};
     KYOK_CLEANUP(kyok_record_copies_free) struct kyok_record_copies copies = {.count = 0};
-    if (!given->path || kyok_volume_open(given->path, KYOK_VOLUME_READ, &volume, &err) != KYOK_OK)
+    if (!given->path || kyok_volume_open(given->path, KYOK_VOLUME_LOOK, &volume, &err) != KYOK_OK)
         return;
     (void)kyok_record_copies_find(&copies, given->block ? NULL : given->path, volume.luks.uuid,
                                   &err);

@@ -133,6 +133,7 @@ static enum kyok_status refuse_used(struct cli *cli, const struct disk *disk)
         kyok_fail(&cli->error, KYOK_REFUSED, disk->image, "VM %s has this disk", owner.uuid);
         return kyok_remedy(&cli->error, "kyok disk create makes one to copy to");
     }
+    KYOK_TRY(vm_refuse_users(disk->image, &cli->error));
     if (cli_option(cli, "--force"))
         return KYOK_OK;
     off_t guest = (off_t)disk->volume.luks.payload * KYOK_LUKS_SECTOR;

@@ -97,7 +97,7 @@ static json_t *describe_volume(const struct domain *domain, const struct domain_
                   given->path ? cli_json_text(given->path) : json_null());
     if (!given->path)
         return disk;
-    if (kyok_volume_open(given->path, KYOK_VOLUME_READ, &volume, &err) != KYOK_OK) {
+    if (kyok_volume_open(given->path, KYOK_VOLUME_LOOK, &volume, &err) != KYOK_OK) {
         json_object_set_new(disk, "error", cli_json_error(&err));
         return disk;
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/disk/volume.h"
+#include "common/disk/removable.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -80,31 +81,41 @@ static void close_fd(int *fd)
         close(*fd);
 }
 
+/* What may be opened at all: a path out of a domain's XML may be a FIFO, or a device for which
+ * being opened is a command (a watchdog, a tape). */
+static enum kyok_status check_kind(int found, const char *path, enum kyok_volume_access access,
+                                   struct kyok_volume *volume, struct kyok_error *err)
+{
+    struct stat status;
+    if (fstat(found, &status) != 0)
+        return kyok_fail_errno(err, path, "the volume cannot be examined");
+    if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
+        return kyok_fail(err, KYOK_INVALID, path, "this is neither a file nor a block device");
+    volume->block_device = S_ISBLK(status.st_mode);
+    if (access == KYOK_VOLUME_LOOK && volume->block_device &&
+        kyok_device_is_removable("/sys", status.st_rdev))
+        return kyok_fail(err, KYOK_REFUSED, path, "a removable medium is not read unasked");
+    return KYOK_OK;
+}
+
 static enum kyok_status open_file(const char *path, enum kyok_volume_access access,
                                   struct kyok_volume *volume, struct kyok_error *err)
 {
-    struct stat status;
-    int mode = access == KYOK_VOLUME_READ ? O_RDONLY : O_RDWR;
+    bool reads = access == KYOK_VOLUME_READ || access == KYOK_VOLUME_LOOK;
     char name[32];
     volume->path = strdup(path);
-    /* A path out of a domain's XML may be a FIFO, or a device for which being opened is a command
-     * (a watchdog, a tape): it is looked at first. */
     KYOK_CLEANUP(close_fd) int found = open(path, O_PATH | O_CLOEXEC);
     if (!volume->path || found < 0) {
         enum kyok_status status_of_open = errno == ENOENT ? KYOK_NOT_FOUND : KYOK_SYSTEM;
         kyok_fail_errno(err, path, "the volume cannot be opened");
         return err->status = status_of_open;
     }
-    if (fstat(found, &status) != 0)
-        return kyok_fail_errno(err, path, "the volume cannot be examined");
-    if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
-        return kyok_fail(err, KYOK_INVALID, path, "this is neither a file nor a block device");
+    KYOK_TRY(check_kind(found, path, access, volume, err));
     snprintf(name, sizeof(name), "/proc/self/fd/%d", found);
-    volume->fd = open(name, mode | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    volume->fd = open(name, (reads ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (volume->fd < 0)
         return kyok_fail_errno(err, path, "the volume cannot be opened");
-    volume->block_device = S_ISBLK(status.st_mode);
-    return access == KYOK_VOLUME_READ ? KYOK_OK : take_locks(volume, access, err);
+    return reads ? KYOK_OK : take_locks(volume, access, err);
 }
 
 /* size: bytes for the header and its key slots; 0 where the header itself says so. */

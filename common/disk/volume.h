@@ -25,6 +25,9 @@ struct kyok_volume {
 
 enum kyok_volume_access {
     KYOK_VOLUME_READ,
+    /* As READ, of a path that a VM's XML gave: KYOK_REFUSED, and nothing is opened, for a device
+     * with a removable medium. */
+    KYOK_VOLUME_LOOK,
     /* Takes QEMU's image locks for as long as it is open: KYOK_BUSY while a VM or tool has it. */
     KYOK_VOLUME_WRITE,
     /* For a record's change, and a volume that QEMU has open and writes for kyok: keeps other runs

@@ -25,6 +25,12 @@ enum kyok_status check_foreign(struct work *work, struct need *need, struct kyok
     KYOK_TRY(secrets_find(work->secrets, &need->secret, &state, err));
     if (state == SECRET_FOREIGN)
         return KYOK_OK;
+    if (need->removable) {
+        kyok_fail(err, KYOK_REFUSED, need->path,
+                  "a removable medium is read for a record in the VM's metadata alone");
+        return kyok_remedy(err, "kyok disk bind %s --vm %s --metadata", need->path,
+                           work->domain->name);
+    }
     if (state == SECRET_OURS)
         kyok_fail(err, KYOK_REFUSED, name, "the secret was given for another VM or disk");
     else

@@ -28,6 +28,16 @@ static enum kyok_status add_metadata(struct work *work, struct need *need, bool 
     return KYOK_OK;
 }
 
+/* Its own metadata says that a disk of the VM's is kyok's: only then may that be on a removable
+ * medium. */
+static enum kyok_volume_access how_to_open(const struct domain *domain)
+{
+    for (size_t i = 0; i < domain->record_count; i++)
+        if (!domain->records[i].vtpm)
+            return KYOK_VOLUME_READ;
+    return KYOK_VOLUME_LOOK;
+}
+
 static bool has_sidecar(const struct domain_volume *volume)
 {
     KYOK_AUTO_FREE char *sidecar = volume->block ? NULL : kyok_record_sidecar_path(volume->path);
@@ -79,7 +89,9 @@ enum kyok_status need_of_volume(struct work *work, const struct domain_volume *v
     if (!volume->path)
         return KYOK_OK;
     work_doing(work, "look at the storage that holds it", "reading %s", volume->path);
-    enum kyok_status status = kyok_volume_open(volume->path, KYOK_VOLUME_READ, &need->volume, err);
+    enum kyok_status status =
+        kyok_volume_open(volume->path, how_to_open(work->domain), &need->volume, err);
+    need->removable = status == KYOK_REFUSED;
     if (status != KYOK_OK)
         return has_sidecar(volume) ? status : KYOK_OK;
     memcpy(need->volume_uuid, need->volume.luks.uuid, KYOK_UUID_TEXT);

@@ -32,8 +32,9 @@ struct need {
     struct kyok_record_binding binding;
     struct kyok_volume volume; /* fd -1 for a vTPM */
     struct kyok_record_copies copies;
-    bool foreign; /* somebody else stored its secret */
-    bool plain;   /* no record: a KMIP server may have the passphrase itself */
+    bool foreign;   /* somebody else stored its secret */
+    bool removable; /* a removable medium, which was not looked at */
+    bool plain;     /* no record: a KMIP server may have the passphrase itself */
 };
 
 void need_free(struct need *need);

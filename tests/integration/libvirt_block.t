@@ -123,6 +123,16 @@ ok "starts" virsh -q start blk
 mknod node b $((0x$(stat -c %t "$two"))) $((0x$(stat -c %T "$two")))
 refused "--files-only looks for no VM, but the kernel knows of it" 1 'QEMU has the device open' disk rekey node --files-only
 refused "nor is it copied under the guest" 1 'QEMU has the device open' disk reencrypt node --to "$SANDBOX/torn.img" --files-only
+refused "create does not overwrite a device that a VM runs on, whatever is forced" 1 'VM .* has it as a disk|QEMU has the device open' disk create "$two" --key root --force
+refused "nor by another node of it" 1 'QEMU has the device open' disk create node --key root --force
+odd() { virsh -q metadata blk --uri urn:kyok:libvirt:1 --key k --set "$1" --live; }
+before=$(virsh -q metadata blk --uri urn:kyok:libvirt:1)
+ok "the running VM gets metadata that kyok refuses to read" odd '<vm><record/></vm>'
+refused "its disk is not taken for that of a VM that is gone" 1 'has the disk, or may have, and cannot be read' disk rekey "$two"
+is "and nothing was changed" "$(field "$two" generation) $(slots "$two")" "1 1"
+ok "another's disk is not held up" disk verify "$old"
+ok "nor its rekey" disk rekey "$old"
+ok "the metadata is as it was" odd "$before"
 ok "rekey while it runs" disk rekey "$two"
 is "generation and slots" "$(field "$two" generation) $(slots "$two")" "2 1"
 refused "reencrypt is told of --to" 1 'another device|--to' disk reencrypt "$two"
@@ -138,6 +148,19 @@ is "its metadata has the new disk's record alone" "$(record)" "$(field three.img
 is "no mark is left" "$(ls /etc/kyok/vm/*.from three.img.kyok.from 2>/dev/null)" ""
 is "libvirt holds no secret" "$(virsh -q secret-list | grep -c .)" 0
 virsh -q destroy blk >/dev/null
+# A VM that is off, and that has a device without encryption.
+libvirtd_domain off raw "$small" "uuid='$vm'" | sed "s|<encryption.*</encryption>||; s|type='file' device|type='block' device|; s|source file=|source dev=|" >off.xml
+virsh -q define off.xml
+refused "create does not overwrite a device of a VM that is off" 1 'has it as a disk' disk create "$small" --key root --force
+# Removable media: what the XML names is not read but for a record in the VM's own metadata.
+mknod cd b 11 250
+libvirtd_domain cd raw "$SANDBOX/cd" "uuid='$vm'" | sed "s|</name>|</name><uuid>$(cat /proc/sys/kernel/random/uuid)</uuid>|; s|type='file' device='disk'|type='block' device='cdrom'|; s|source file=|source dev=|" >cd.xml
+strace -f -qq -o opened -e trace=openat,open "$BUILD/libvirt-hook/kyok" cd prepare begin - <cd.xml >said 2>&1
+like "a CD-ROM in a VM's XML is refused, with the remedy" "$(cat said)" 'removable medium.*kyok disk bind .*/cd --vm cd --metadata'
+unlike "and not opened" "$(grep '/cd"\|/proc/self/fd' opened 2>/dev/null | grep -v O_PATH)" 'open'
+sed "s|<metadata>|<metadata><k:vm xmlns:k='urn:kyok:libvirt:1'><k:record disk='$vm'>{}</k:record></k:vm>|" cd.xml |
+    strace -f -qq -o opened -e trace=openat,open "$BUILD/libvirt-hook/kyok" cd prepare begin - >said 2>&1
+like "(it is with a record in the metadata)" "$(grep '/proc/self/fd' opened 2>/dev/null | grep -v O_PATH)" 'ENXIO|ENODEV|ENOMEDIUM'
 ok "it starts from it" virsh -q start blk
 virsh -q destroy blk >/dev/null
 ok "the data is there" mark three.img 'read -P 77 4096 4096' file

@@ -31,7 +31,7 @@ is "it still runs" "$(virsh domstate raw | head -1)" paused
 ok "it stops" virsh -q destroy raw
 no_leaks 'start, restart of libvirtd, stop'
 ok "a VM on a qcow2 disk" libvirtd_vm qcow "$SANDBOX/q.qcow2" qcow2
-leaks_watch q.qcow2
+ok "its volume key is looked for, too" leaks_watch q.qcow2
 ok "starts" virsh -q start --paused qcow
 ok "managed save" virsh -q managedsave qcow
 no_leaks 'managed save'

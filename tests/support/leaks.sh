@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 # What lies about on the host after a scenario: sourced after lib.sh by tests with a libvirtd.
 #
-#   leaks_watch IMAGE...   from now on the passphrase and the volume key of these disks are searched for
+#   leaks_watch IMAGE...   from now on the passphrase and the volume key of these disks (raw or qcow2) are
+#                          searched for
 #   no_leaks WHEN          a test: they are in no file below /etc/libvirt, /etc/kyok, /run, /var/*/libvirt and
 #                          the test's folders, in no argument and no environment; nor is guest_marker; and
 #                          no key of libvirt's that opens what its logs hold lies on a disk (hardened hosts)
@@ -19,11 +20,31 @@ guest_marker='guestMarkerA7f31c0be5d2946872ffQx9z'
 LEAKS_OPTIONS=()
 leaks_passphrase() { "$BUILD/kyok-qemu-secret" ${LEAKS_OPTIONS[@]+"${LEAKS_OPTIONS[@]}"} --config /etc/kyok/kyok.conf --disk "d=$1" -- cat @d@; }
 
-# The volume key as hexadecimal digits; nothing for qcow2, whose header cryptsetup does not read.
+# The LUKS header of a qcow2 image, at the place that its header extension 0x0537be77 names; of a raw one
+# that image itself.
+leaks_header() {
+    # shellcheck disable=SC2016
+    perl -e 'my ($image, $header) = @ARGV;
+        open my $in, "<:raw", $image or die; read $in, my $head, 65536;
+        if (substr($head, 0, 4) ne "QFI\xfb") { print $image; exit }
+        my ($at, $type, $size) = (unpack "N", substr $head, 100, 4);
+        for (;; $at += 8 + ($size + 7 & ~7)) {
+            ($type, $size) = unpack "NN", substr $head, $at, 8;
+            die "no LUKS header" if !$type || $at > 60000;
+            last if $type == 0x0537be77;
+        }
+        my ($offset, $length) = unpack "Q>Q>", substr $head, $at + 8, 16;
+        seek $in, $offset, 0; read $in, my $luks, $length;
+        open my $out, ">:raw", $header or die; print $out $luks; close $out or die;
+        print $header' "$1" "$SANDBOX/leaks.header"
+}
+
+# The volume key as hexadecimal digits.
 leaks_volume_key() {
     command -v cryptsetup >/dev/null || return 0
-    cryptsetup luksDump -q --dump-master-key --key-file - "$1" 2>/dev/null |
+    cryptsetup luksDump -q --dump-master-key --key-file - "$(leaks_header "$1")" 2>/dev/null |
         perl -0ne 's/\s+//g, print "$_\n" for /MK dump:((?:\s+[0-9a-f]{2})+)/'
+    rm -f "$SANDBOX/leaks.header"
 }
 
 leaks_watch() {
@@ -32,7 +53,7 @@ leaks_watch() {
         pass=$(leaks_passphrase "$image") || return 1
         LEAKS+="passphrase $pass"$'\n'
         pass=$(printf %s "$pass" | leaks_volume_key "$image")
-        [ -z "$pass" ] || LEAKS+="volume-key $pass"$'\n'
+        ! command -v cryptsetup >/dev/null || LEAKS+="volume-key $pass"$'\n' # one that is missing is told
     done
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LUKS1 headers: kyok's are opened by qemu-io and cryptsetup, theirs by kyok; a test per rule. */
 #include "common/disk/luks.h"
+#include "common/disk/removable.h"
 #include "common/disk/uuid.h"
 #include "common/disk/volume.h"
 
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -144,6 +146,23 @@ static void others_volumes_open(void **state)
         assert_int_equal(unlock("x.img", passphrase), KYOK_OK);
         assert_int_equal(unlock("x.img", other), KYOK_REFUSED);
     }
+}
+
+static void removable_media_are_known(void **state)
+{
+    (void)state;
+    assert_int_equal(system("mkdir -p sys/dev/block sys/disk/part sys/stick/part && "
+                            "echo 0 >sys/disk/removable && echo 1 >sys/stick/removable && "
+                            "cd sys/dev/block && ln -s ../../disk 8:0 && ln -s ../../disk/part 8:1 "
+                            "&& ln -s ../../stick 8:16 && ln -s ../../stick/part 8:17"),
+                     0);
+    assert_false(kyok_device_is_removable("sys", makedev(8, 0)));
+    assert_false(kyok_device_is_removable("sys", makedev(8, 1)));
+    assert_true(kyok_device_is_removable("sys", makedev(8, 16)));
+    assert_true(kyok_device_is_removable("sys", makedev(8, 17)));
+    assert_false(kyok_device_is_removable("sys", makedev(8, 99)));
+    assert_true(kyok_device_is_removable("sys", makedev(2, 0)));
+    assert_true(kyok_device_is_removable("sys", makedev(11, 5)));
 }
 
 static void slots_come_and_go(void **state)
@@ -388,6 +407,7 @@ int main(void)
         cmocka_unit_test(qemu_opens_own),
         cmocka_unit_test(cryptsetup_opens_own),
         cmocka_unit_test(others_volumes_open),
+        cmocka_unit_test(removable_media_are_known),
         cmocka_unit_test(slots_come_and_go),
         cmocka_unit_test(free_slots_are_scrubbed),
         cmocka_unit_test(qcow2_of_any_size),
