@@ -63,7 +63,9 @@ in_parallel() {
     return $result
 }
 leaks_watch p1.img p2.img
+begun=$(now_ms)
 ok "$parallel VMs start in parallel" in_parallel
+diag "in $(($(now_ms) - begun)) ms"
 is "all run" "$(running p)" "$parallel"
 ok "no secret is left" no_secrets
 is "no mark is left" "$(ls /run/kyok/starting)" ""
@@ -77,10 +79,13 @@ done
 leaks_watch b1.img b2.img
 libvirtd_end_daemon; rm -f /run/libvirt/qemu/autostarted
 faulty counted reset
+begun=$(now_ms)
 ok "the records of $boot VMs are opened before libvirtd starts" "$hook" --preload
+opened=$(($(now_ms) - begun))
 is "with one login" "$(logins)" 1
 libvirtd_launch
 ok "libvirtd answers" libvirtd_ready
+diag "records opened in $opened ms, all VMs up after $(($(now_ms) - begun)) ms"
 is "all run" "$(running b)" "$boot"
 is "no more logins" "$(logins)" 1
 ok "afterwards" "$hook" --preload-end
