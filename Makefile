@@ -18,7 +18,9 @@ HARDENING = -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined -fno-omit-fra
 LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 PACKAGE_CFLAGS := $(shell $(PKG_CONFIG) --cflags libcrypto p11-kit-1 jansson libxml-2.0 2>/dev/null)
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(HARDENING) -fPIC -pthread $(CFLAGS) $(PACKAGE_CFLAGS)
+# Nobody replaces a function of ours by one of the same name: the compiler may inline across -fPIC.
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(HARDENING) -fPIC -fno-semantic-interposition -pthread \
+	$(CFLAGS) $(PACKAGE_CFLAGS)
 
 LIB_LIBS := $(shell $(PKG_CONFIG) --libs libssl libcrypto p11-kit-1 jansson 2>/dev/null) -ldl -pthread
 XML_LIBS := $(shell $(PKG_CONFIG) --libs libxml-2.0 2>/dev/null)

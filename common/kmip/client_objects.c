@@ -106,10 +106,11 @@ enum kyok_status kyok_kmip_get(struct kyok_kmip_client *client, struct kyok_byte
                                struct kyok_deadline deadline, struct kyok_kmip_reply *reply,
                                struct kyok_error *err)
 {
-    struct kyok_kmip_request_item item = {
-        .operation = KYOK_KMIP_OPERATION_GET,
-        .payload.get = {.unique_identifier = identifier, .key_format_type = format}};
+    struct kyok_kmip_request_item item;
 
+    kyok_kmip_request_item_init(&item, KYOK_KMIP_OPERATION_GET);
+    item.payload.get.unique_identifier = identifier;
+    item.payload.get.key_format_type = format;
     KYOK_TRY(kyok_kmip_call(client, &item, deadline, reply, err));
     const struct kyok_kmip_get_response *got = &reply->item->payload.get;
     const struct kyok_kmip_key_block *key = &got->object.key;

@@ -90,12 +90,6 @@ static enum kyok_status read_batch_count(struct kyok_kmip_reading *reading,
     return KYOK_OK;
 }
 
-static bool batch_count_present(const void *source)
-{
-    (void)source;
-    return true;
-}
-
 static enum kyok_status write_batch_count(struct kyok_kmip_writing *writing, uint32_t tag,
                                           const void *source)
 {
@@ -104,12 +98,12 @@ static enum kyok_status write_batch_count(struct kyok_kmip_writing *writing, uin
     if (items->count > INT32_MAX)
         return kyok_fail(writing->err, KYOK_INVALID, NULL, "a KMIP batch of %zu items",
                          items->count);
-    kyok_ttlv_write_integer(writing->writer, tag, (int32_t)items->count);
+    kyok_ttlv_put_small(writing->writer, tag, KYOK_TTLV_INTEGER, (uint32_t)items->count);
     return KYOK_OK;
 }
 
-static const struct kyok_kmip_special batch_count_special = {
-    .read = read_batch_count, .present = batch_count_present, .write = write_batch_count};
+static const struct kyok_kmip_special batch_count_special = {.read = read_batch_count,
+                                                             .write = write_batch_count};
 
 /* --- 7 headers --- */
 
@@ -195,12 +189,6 @@ static enum kyok_status read_response_payload(struct kyok_kmip_reading *reading,
     return kyok_kmip_read_structure_inline(reading, reader, item, shapes->response, target);
 }
 
-static bool request_payload_present(const void *source)
-{
-    (void)source;
-    return true;
-}
-
 static bool response_payload_present(const void *source)
 {
     const struct kyok_kmip_response_item *item = CONST_ITEM_OF(response_item, source);
@@ -238,7 +226,6 @@ static enum kyok_status write_response_payload(struct kyok_kmip_writing *writing
 }
 
 static const struct kyok_kmip_special request_payload_special = {.read = read_request_payload,
-                                                                 .present = request_payload_present,
                                                                  .write = write_request_payload};
 static const struct kyok_kmip_special response_payload_special = {.read = read_response_payload,
                                                                   .present =
@@ -378,7 +365,7 @@ static enum kyok_status write_message(struct kyok_ttlv_writer *writer, uint32_t 
     if (!can_write(writing.version))
         return kyok_fail(err, KYOK_UNSUPPORTED, NULL, "KMIP %ld.%ld is not a version kyok writes",
                          (long)version.major, (long)version.minor);
-    KYOK_TRY(kyok_kmip_write_structure(&writing, tag, shape, source));
+    KYOK_TRY(kyok_kmip_write_structure_inline(&writing, tag, shape, source));
     if (writer->broken || writer->size > KYOK_TTLV_SIZE_MAX)
         return kyok_fail(err, KYOK_INVALID, NULL, "a %s would be larger than %zu bytes",
                          kyok_kmip_tag_name(tag), KYOK_TTLV_SIZE_MAX);
@@ -435,6 +422,18 @@ enum kyok_status kyok_kmip_response_append(const struct kyok_kmip_response *resp
 {
     return append(buffer, KYOK_KMIP_TAG_RESPONSE_MESSAGE, response->version,
                   &kyok_kmip_response_shape, response, err);
+}
+
+void kyok_kmip_request_item_init(struct kyok_kmip_request_item *item,
+                                 enum kyok_kmip_operation operation)
+{
+    const struct kyok_kmip_operation_shapes *shapes = kyok_kmip_operation_shapes(operation);
+
+    item->operation = operation;
+    item->ephemeral = KYOK_KMIP_UNSET;
+    item->batch_id = item->raw = kyok_bytes(NULL, 0);
+    item->extension = NULL;
+    memset(&item->payload, 0, shapes != NULL ? shapes->request->size : sizeof item->payload);
 }
 
 void kyok_kmip_request_one(struct kyok_kmip_request *request, unsigned version,

@@ -490,6 +490,10 @@ enum kyok_status kyok_kmip_request_append(const struct kyok_kmip_request *reques
 enum kyok_status kyok_kmip_response_append(const struct kyok_kmip_response *response,
                                            struct kyok_buffer *buffer, struct kyok_error *err);
 
+/* An item of that operation that is empty otherwise. Of the payload only what the operation has is
+ * cleared: the union's largest member is many times what most need. */
+void kyok_kmip_request_item_init(struct kyok_kmip_request_item *item,
+                                 enum kyok_kmip_operation operation);
 /* One request of one item, for the common case. request->items points to item. */
 void kyok_kmip_request_one(struct kyok_kmip_request *request, unsigned version,
                            const struct kyok_kmip_request_item *item);

@@ -164,16 +164,16 @@ KYOK_KMIP_INLINE enum kyok_status kyok_kmip_read_rows(struct kyok_kmip_reading *
     uint32_t seen = 0;
 
     while ((result = kyok_ttlv_next_inline(reader, &item)) == KYOK_TTLV_ITEM) {
-        unsigned i;
-        KYOK_KMIP_UNROLL
-        for (i = 0; i < count; i++)
-            if (item.tag == fields[i].tag) {
-                KYOK_TRY(kyok_kmip_read_row(reading, reader, &item, &fields[i],
-                                            kyok_kmip_others(fields, count, i), seen, target));
-                seen |= UINT32_C(1) << i;
-                break;
-            }
-        if (i == count)
+        bool known = false;
+        KYOK_KMIP_UNROLL /* to the end, so that each row gets code of its own */
+            for (unsigned i = 0; i < count; i++) if (!known && item.tag == fields[i].tag)
+        {
+            KYOK_TRY(kyok_kmip_read_row(reading, reader, &item, &fields[i],
+                                        kyok_kmip_others(fields, count, i), seen, target));
+            seen |= UINT32_C(1) << i;
+            known = true;
+        }
+        if (!known)
             KYOK_TRY(kyok_kmip_skip(reading, reader, &item));
     }
     if (result != KYOK_TTLV_END)
@@ -212,7 +212,7 @@ KYOK_KMIP_INLINE bool kyok_kmip_is_present(const struct kyok_kmip_field *field, 
     case KYOK_KMIP_KIND_POINTER:
         return *(const void *const *)source != NULL;
     case KYOK_KMIP_KIND_SPECIAL:
-        return field->special->present(source);
+        return field->special->present == NULL || field->special->present(source);
     case KYOK_KMIP_KIND_INT:
     case KYOK_KMIP_KIND_RESULT:
     case KYOK_KMIP_KIND_STRUCT:
@@ -225,12 +225,13 @@ KYOK_KMIP_INLINE enum kyok_status
 kyok_kmip_write_structure_inline(struct kyok_kmip_writing *writing, uint32_t tag,
                                  const struct kyok_kmip_shape *shape, const void *source)
 {
-    kyok_ttlv_begin_inline(writing->writer, tag);
+    size_t start = kyok_ttlv_open(writing->writer, tag);
+
     if (shape->write != NULL)
         KYOK_TRY(shape->write(writing, tag, source));
     else
         KYOK_TRY(kyok_kmip_write_fields(writing, tag, shape, source));
-    kyok_ttlv_end_inline(writing->writer);
+    kyok_ttlv_close(writing->writer, start);
     return KYOK_OK;
 }
 
@@ -286,10 +287,12 @@ KYOK_KMIP_INLINE enum kyok_status kyok_kmip_write_value(struct kyok_kmip_writing
     return KYOK_FAULT;
 }
 
+/* The version is one that kyok writes: a row that all of them have asks for nothing. */
 KYOK_KMIP_INLINE bool kyok_kmip_in_version(const struct kyok_kmip_writing *writing,
                                            const struct kyok_kmip_field *field)
 {
-    return writing->version >= field->since && writing->version <= field->until;
+    return (field->since == KYOK_KMIP_1_0 || writing->version >= field->since) &&
+           (field->until == KYOK_KMIP_2_1 || writing->version <= field->until);
 }
 
 KYOK_KMIP_INLINE enum kyok_status kyok_kmip_write_structures(struct kyok_kmip_writing *writing,

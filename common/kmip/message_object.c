@@ -147,7 +147,7 @@ static enum kyok_status write_key_value(struct kyok_kmip_writing *writing, uint3
     const struct kyok_kmip_key_value *value = source;
 
     if (value->wrapped.data == NULL)
-        return kyok_kmip_write_structure(writing, tag, &key_value_shape, value);
+        return kyok_kmip_write_structure_inline(writing, tag, &key_value_shape, value);
     kyok_ttlv_write_bytes(writing->writer, tag, value->wrapped);
     return KYOK_OK;
 }
@@ -261,7 +261,7 @@ static enum kyok_status write_object(struct kyok_kmip_writing *writing, uint32_t
         if (kinds[i].type != object->type)
             continue;
         if (kinds[i].shape != NULL)
-            return kyok_kmip_write_structure(writing, kinds[i].tag, kinds[i].shape, object);
+            return kyok_kmip_write_structure_inline(writing, kinds[i].tag, kinds[i].shape, object);
         kyok_ttlv_write_structure(writing->writer, kinds[i].tag, object->raw);
         return KYOK_OK;
     }

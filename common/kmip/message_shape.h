@@ -99,7 +99,7 @@ struct kyok_kmip_special {
     enum kyok_status (*read)(struct kyok_kmip_reading *reading,
                              const struct kyok_ttlv_reader *reader,
                              const struct kyok_ttlv_item *item, void *target);
-    bool (*present)(const void *source);
+    bool (*present)(const void *source); /* NULL: it always is */
     enum kyok_status (*write)(struct kyok_kmip_writing *writing, uint32_t tag, const void *source);
     uint16_t size; /* of an element */
 };

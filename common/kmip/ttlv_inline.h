@@ -168,29 +168,25 @@ static inline void kyok_ttlv_put_string(struct kyok_ttlv_writer *writer, uint32_
     kyok_ttlv_copy(at, value.data, value.size);
 }
 
-static inline void kyok_ttlv_begin_inline(struct kyok_ttlv_writer *writer, uint32_t tag)
+/* A structure's header; its place, for kyok_ttlv_close(). Code that nests as its functions do needs
+ * no record of what is open. */
+static inline size_t kyok_ttlv_open(struct kyok_ttlv_writer *writer, uint32_t tag)
 {
     size_t start = writer->size;
     uint8_t *at = kyok_ttlv_advance(writer, KYOK_TTLV_HEADER_SIZE);
-    if (start > KYOK_TTLV_SIZE_MAX || writer->depth == KYOK_TTLV_DEPTH_MAX) {
-        writer->broken = true;
-        return;
-    }
-    writer->open[writer->depth++] = (uint32_t)start;
+
     if (at != NULL)
         kyok_ttlv_store_header(at, tag, KYOK_TTLV_STRUCTURE, 0);
+    return start;
 }
 
-static inline void kyok_ttlv_end_inline(struct kyok_ttlv_writer *writer)
+static inline void kyok_ttlv_close(struct kyok_ttlv_writer *writer, size_t start)
 {
-    if (writer->size > KYOK_TTLV_SIZE_MAX || writer->depth == 0) {
+    if (writer->size > KYOK_TTLV_SIZE_MAX)
         writer->broken = true;
-        return;
-    }
-    size_t start = writer->open[--writer->depth];
-    size_t length = writer->size - start - KYOK_TTLV_HEADER_SIZE;
-    if (writer->size <= writer->capacity)
-        kyok_ttlv_store32(writer->data + start + 4, (uint32_t)length);
+    else if (writer->size <= writer->capacity)
+        kyok_ttlv_store32(writer->data + start + 4,
+                          (uint32_t)(writer->size - start - KYOK_TTLV_HEADER_SIZE));
 }
 
 #endif

@@ -21,12 +21,21 @@ bool kyok_ttlv_written(const struct kyok_ttlv_writer *writer)
 
 void kyok_ttlv_begin(struct kyok_ttlv_writer *writer, uint32_t tag)
 {
-    kyok_ttlv_begin_inline(writer, tag);
+    size_t start = writer->size;
+
+    if (start > KYOK_TTLV_SIZE_MAX || writer->depth == KYOK_TTLV_DEPTH_MAX) {
+        writer->broken = true;
+        return;
+    }
+    writer->open[writer->depth++] = (uint32_t)kyok_ttlv_open(writer, tag);
 }
 
 void kyok_ttlv_end(struct kyok_ttlv_writer *writer)
 {
-    kyok_ttlv_end_inline(writer);
+    if (writer->depth == 0)
+        writer->broken = true;
+    else
+        kyok_ttlv_close(writer, writer->open[--writer->depth]);
 }
 
 void kyok_ttlv_write_integer(struct kyok_ttlv_writer *writer, uint32_t tag, int32_t value)
