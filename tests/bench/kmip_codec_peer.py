@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# PyKMIP's codec for kmip_codec_bench: kmip_codec_peer.py HEX prints three rates (calls per second):
-# the Get response in HEX decoded, a Get request encoded, the response encoded.
+# PyKMIP's codec for kmip_codec_bench: kmip_codec_peer.py HEX answers each line it is sent, the number of what to
+# do (0: the Get response in HEX decoded, 1: a Get request encoded, 2: the response encoded), with the processor
+# time of one such call in nanoseconds, over a slice of some milliseconds.
 import sys
 import time
 
@@ -9,6 +10,7 @@ from kmip.core.messages import contents, messages, payloads
 
 message = bytes.fromhex(sys.argv[1])
 VERSION = enums.KMIPVersion.KMIP_1_4
+SLICE = 10_000_000  # ns
 
 
 def decode():
@@ -33,15 +35,17 @@ def request():
     return messages.RequestMessage(request_header=header, batch_items=[item])
 
 
-def rate(call):
-    calls, start = 0, time.process_time()
-    while time.process_time() - start < 0.2:
-        for _ in range(20):
+def slice_ns(call):
+    calls, start = 0, time.process_time_ns()
+    while (taken := time.process_time_ns() - start) < SLICE:
+        for _ in range(5):
             call()
-        calls += 20
-    return calls / (time.process_time() - start)
+        calls += 5
+    return taken / calls
 
 
 response = decode()
 assert bytes(encode(response)) == message, "PyKMIP writes another response"
-print(rate(decode), rate(lambda: encode(request())), rate(lambda: encode(response)))
+work = [decode, lambda: encode(request()), lambda: encode(response)]
+for line in sys.stdin:
+    print(slice_ns(work[int(line)]), flush=True)
