@@ -28,6 +28,8 @@ typedef struct {
     ngx_msec_t   timeout;
     ngx_int_t    threads;
     ngx_int_t    max_inflight;
+    /* of kyok_config */
+    void        *host;
 } ngx_kyok_conf_t;
 
 
@@ -84,6 +86,8 @@ void ngx_kyok_ssl_watch(ngx_uint_t on);
 /* ngx_kyok_config.c */
 
 char *ngx_kyok_config(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+/* the configuration is in force, and the one before will not come back */
+void ngx_kyok_config_commit(ngx_kyok_conf_t *kcf);
 
 
 /* ngx_kyok_keys.c */

@@ -24,8 +24,12 @@ typedef struct {
 } ngx_kyok_host_context_t;
 
 
+/* For the logout from what is not used any more (ms): it may hang. */
+#define NGX_KYOK_LEAVE_PATIENCE  2000
+
+
 static char *ngx_kyok_config_order(ngx_conf_t *cf);
-static ngx_int_t ngx_kyok_config_load(ngx_conf_t *cf, ngx_str_t *path);
+static ngx_int_t ngx_kyok_config_load(ngx_conf_t *cf, ngx_kyok_conf_t *kcf);
 static enum kyok_status ngx_kyok_config_pins(struct kyok_config *config,
     struct kyok_error *err);
 static void ngx_kyok_config_cleanup(void *data);
@@ -64,7 +68,7 @@ ngx_kyok_config(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     kcf->config = value[1];
 
     if (ngx_conf_full_name(cf->cycle, &kcf->config, 1) != NGX_OK
-        || ngx_kyok_config_load(cf, &kcf->config) != NGX_OK
+        || ngx_kyok_config_load(cf, kcf) != NGX_OK
         || ngx_kyok_config_activate(cf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -102,7 +106,7 @@ ngx_kyok_config_order(ngx_conf_t *cf)
 
 
 static ngx_int_t
-ngx_kyok_config_load(ngx_conf_t *cf, ngx_str_t *path)
+ngx_kyok_config_load(ngx_conf_t *cf, ngx_kyok_conf_t *kcf)
 {
     char                      text[1200];
     struct kyok_error         err;
@@ -118,7 +122,7 @@ ngx_kyok_config_load(ngx_conf_t *cf, ngx_str_t *path)
 
     host = cln->data;
 
-    if (kyok_config_load((char *) path->data, &config, &err) != KYOK_OK) {
+    if (kyok_config_load((char *) kcf->config.data, &config, &err) != KYOK_OK) {
         goto failed;
     }
 
@@ -142,6 +146,7 @@ ngx_kyok_config_load(ngx_conf_t *cf, ngx_str_t *path)
     kyok_context_set_host(host->context);
 
     cln->handler = ngx_kyok_config_cleanup;
+    kcf->host = host;
 
     return NGX_OK;
 
@@ -171,6 +176,21 @@ ngx_kyok_config_pins(struct kyok_config *config, struct kyok_error *err)
 }
 
 
+void
+ngx_kyok_config_commit(ngx_kyok_conf_t *kcf)
+{
+    ngx_kyok_host_context_t *host = kcf->host;
+
+    if (host == NULL) {
+        kyok_context_set_host(NULL);
+        return;
+    }
+
+    kyok_context_free(host->previous);
+    host->previous = NULL;
+}
+
+
 static void
 ngx_kyok_config_cleanup(void *data)
 {
@@ -179,6 +199,15 @@ ngx_kyok_config_cleanup(void *data)
     if (kyok_context_host() == host->context) {
         kyok_context_set_host(host->previous);
         host->previous = NULL;
+    }
+
+    /* a process that ends leaves every token by that */
+
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_HELPER
+        && !ngx_terminate && !ngx_quit)
+    {
+        kyok_context_leave(host->context,
+                           kyok_deadline_in_ms(NGX_KYOK_LEAVE_PATIENCE));
     }
 
     kyok_context_free(host->previous);

@@ -10,6 +10,7 @@
 static void *ngx_kyok_create_conf(ngx_cycle_t *cycle);
 static char *ngx_kyok_init_conf(ngx_cycle_t *cycle, void *conf);
 static char *ngx_kyok_check_timeout(ngx_conf_t *cf, void *post, void *data);
+static ngx_int_t ngx_kyok_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_kyok_init_process(ngx_cycle_t *cycle);
 static void ngx_kyok_exit_process(ngx_cycle_t *cycle);
 static ngx_int_t ngx_kyok_init_notices(ngx_cycle_t *cycle);
@@ -95,7 +96,7 @@ ngx_module_t  ngx_kyok_module = {
     ngx_kyok_commands,                     /* module directives */
     NGX_CORE_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_kyok_init_module,                  /* init module */
     ngx_kyok_init_process,                 /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -131,6 +132,7 @@ ngx_kyok_create_conf(ngx_cycle_t *cycle)
      * set by ngx_pcalloc():
      *
      *     kcf->config = { 0, NULL };
+     *     kcf->host = NULL;
      */
 
     kcf->enable = NGX_CONF_UNSET;
@@ -178,6 +180,21 @@ ngx_kyok_check_timeout(ngx_conf_t *cf, void *post, void *data)
     }
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_kyok_init_module(ngx_cycle_t *cycle)
+{
+    ngx_kyok_conf_t  *kcf;
+
+    kcf = (ngx_kyok_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_kyok_module);
+
+    if (!ngx_test_config) {
+        ngx_kyok_config_commit(kcf);
+    }
+
+    return NGX_OK;
 }
 
 

@@ -69,6 +69,10 @@ struct kyok_custodian_ops {
     enum kyok_status (*random)(struct kyok_custodian *custodian, uint8_t *data, size_t size,
                                struct kyok_deadline deadline, struct kyok_error *err);
     void (*figures)(struct kyok_custodian *custodian, kyok_figures_visitor *visit, void *caller);
+    /* Closes what this process holds open there, but for what kept (NULL: nothing) uses as well;
+     * NULL: it holds nothing for long. */
+    void (*leave)(struct kyok_custodian *custodian, struct kyok_context *kept,
+                  struct kyok_deadline deadline);
     void (*free)(struct kyok_custodian *custodian);
 };
 

@@ -25,6 +25,9 @@ void kyok_context_free(struct kyok_context *context);
  * and does so only while no other thread opens keys. A forked child inherits it. */
 void kyok_context_set_host(struct kyok_context *context);
 struct kyok_context *kyok_context_host(void);
+/* Logs this process out of the tokens of a configuration that is no more in force, but for those
+ * that the host's context has as well. They may hang: the caller waits until the deadline. */
+void kyok_context_leave(struct kyok_context *context, struct kyok_deadline deadline);
 
 struct kyok_key; /* a private or secret key; reference-counted, thread-safe, survives fork */
 

@@ -110,6 +110,25 @@ static void figures(struct kyok_custodian *custodian, kyok_figures_visitor *visi
     kyok_group_figures(custodian->own, visit, caller);
 }
 
+#define GROUPS_KEPT 64
+
+static void leave(struct kyok_custodian *custodian, struct kyok_context *kept,
+                  struct kyok_deadline deadline)
+{
+    struct kyok_group *groups[GROUPS_KEPT];
+    struct kyok_custodian *other = kept == NULL ? NULL : atomic_load(&kept->custodians);
+    size_t count = 0;
+
+    for (; other != NULL; other = other->next) {
+        if (other->ops != custodian->ops)
+            continue;
+        if (count == GROUPS_KEPT)
+            return; /* rather a login too many than one that is missed */
+        groups[count++] = other->own;
+    }
+    kyok_group_leave(custodian->own, groups, count, deadline);
+}
+
 static void free_custodian(struct kyok_custodian *custodian)
 {
     kyok_group_free(custodian->own);
@@ -131,6 +150,7 @@ static const struct kyok_custodian_ops ops = {
     .generate = generate,
     .random = draw_random,
     .figures = figures,
+    .leave = leave,
     .free = free_custodian,
 };
 

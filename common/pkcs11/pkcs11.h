@@ -21,6 +21,10 @@ struct kyok_group_key;
 enum kyok_status kyok_group_new(const struct kyok_token_config *config, struct kyok_secret *pin,
                                 struct kyok_group **group, struct kyok_error *err);
 void kyok_group_free(struct kyok_group *group);
+/* Closes this process's idle sessions at those members that no group of kept has as well: the last
+ * one takes the login along. */
+void kyok_group_leave(struct kyok_group *group, struct kyok_group *const *kept, size_t kept_count,
+                      struct kyok_deadline deadline);
 /* As kyok.conf has it. */
 const char *kyok_group_name(const struct kyok_group *group);
 

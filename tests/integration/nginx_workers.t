@@ -29,6 +29,7 @@ begin() { # [MAIN]
     nginx_start || { fail "nginx starts"; done_testing; }
 }
 good='kyok_keys{state="good"}' bad='kyok_keys{state="bad"}' untried='kyok_keys{state="untried"}'
+nobody_inside() { [ "$(faulty one sessions)" -eq 0 ]; }
 hanging() { [ "$(faulty one hanging)" -ge "$1" ]; }
 
 # --- self-tests: four workers, six keys each ------------------------------------------------------------
@@ -226,6 +227,18 @@ if [ -e $nginx_modules/ngx_stream_module.so ]; then
     http_serves() { nginx_reload 60; metric_reaches "$plain" "$good" 6; }
     ok "and one that brings it back" wait_for 120 http_serves
 else skip "nginx's stream module is not installed" 4; fi
+
+# --- kyok_config goes away ----------------------------------------------------------------------------------------
+# The master has logged in to read the configuration, and its login is what was left.
+begin
+ok "keys of a configuration that goes" wait_for 240 metric_reaches "$plain" "$good" 6
+at_least "sessions of the master and the worker" "$(faulty one sessions)" 2
+nginx_conf "" "server { listen 127.0.0.1:$plain; location / { return 200 \"hello\n\"; } location = /kyok { kyok_status; } }"
+ok "a reload without kyok_config" nginx_reload 120
+ok "nobody stays logged in" wait_for 60 nobody_inside
+nginx_conf "$main" "$servers"
+ok "a reload that brings it back" nginx_reload 120
+ok "and keys are good" wait_for 240 metric_reaches "$plain" "$good" 6
 nginx_stop
 is "no session is left" "$(faulty one sessions)" 0
 done_testing
