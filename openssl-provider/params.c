@@ -81,6 +81,12 @@ BOOLEAN_SETTER(with_public)
 BOOLEAN_SETTER(encode_references)
 BOOLEAN_SETTER(assume_fips)
 
+static bool set_isolate(struct kp_settings *settings, const char *name, const char *value)
+{
+    settings->isolate_given = true;
+    return read_bool(settings, name, value, &settings->isolate);
+}
+
 /* yes (the first token group of kyok.conf), no, or a group's name. */
 static bool set_rand(struct kp_settings *settings, const char *name, const char *value)
 {
@@ -248,6 +254,19 @@ static enum kyok_status add_module(struct kp_provider *provider, struct kyok_con
     return settings->module == NULL ? KYOK_OK : kyok_config_add_token(config, &token, err);
 }
 
+/* What the section says of every group, whoever defines it. */
+static void override_groups(const struct kp_settings *settings, struct kyok_config *config)
+{
+    for (size_t i = 0; settings->timeout_ms != 0 && i < config->token_count; i++)
+        config->tokens[i].timeout_ms = settings->timeout_ms;
+    for (size_t i = 0; settings->timeout_ms != 0 && i < config->kmip_count; i++)
+        config->kmips[i].timeout_ms = settings->timeout_ms;
+    for (size_t i = 0; settings->isolate_given && i < config->token_count; i++)
+        config->tokens[i].isolate = settings->isolate;
+    config->reference_timeout_ms = settings->timeout_ms;
+    config->reference_isolate = settings->isolate;
+}
+
 static enum kyok_status make_context(struct kp_provider *provider, struct kyok_context **context,
                                      struct kyok_error *err)
 {
@@ -264,10 +283,7 @@ static enum kyok_status make_context(struct kp_provider *provider, struct kyok_c
         kyok_config_free(config);
         return status;
     }
-    for (size_t i = 0; settings->timeout_ms != 0 && i < config->token_count; i++)
-        config->tokens[i].timeout_ms = settings->timeout_ms;
-    for (size_t i = 0; settings->timeout_ms != 0 && i < config->kmip_count; i++)
-        config->kmips[i].timeout_ms = settings->timeout_ms;
+    override_groups(settings, config);
     return kyok_context_new(config, context, err);
 }
 

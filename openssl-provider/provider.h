@@ -31,6 +31,7 @@ enum kp_login { KP_LOGIN_AUTO, KP_LOGIN_ALWAYS, KP_LOGIN_NEVER };
 struct kp_settings {
     char *config;        /* kyok.conf; NULL: the usual place */
     unsigned timeout_ms; /* 0: each group's own */
+    bool isolate, isolate_given;
     bool kmip;           /* offer kmip: references */
     bool rand;           /* offer a custodian's random numbers */
     char *rand_group;    /* whose; NULL: the first token group's */

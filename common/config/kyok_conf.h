@@ -64,6 +64,9 @@ struct kyok_config {
     size_t kmip_count;
     struct kyok_named_key *keys;
     size_t key_count;
+    /* Of the groups that a reference makes up, which no section defines. timeout 0: the default. */
+    unsigned reference_timeout_ms;
+    bool reference_isolate;
 };
 
 /* path NULL: $KYOK_CONF (ignored in set-user-ID programs), else KYOK_DEFAULT_CONFIG, and there an

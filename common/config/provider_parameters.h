@@ -11,6 +11,7 @@
 #define KYOK_PROVIDER_PARAMETERS(X) \
     X("config", config) \
     X("timeout", timeout) \
+    X("isolate", isolate) \
     X("kmip", kmip) \
     X("rand", rand) \
     X("implicit-rejection", implicit_rejection) \

@@ -120,7 +120,8 @@ static struct kyok_adhoc *find_adhoc(struct kyok_context *context, const char *m
     return adhoc;
 }
 
-static struct kyok_adhoc *new_adhoc(const char *module, const struct kyok_reference *reference,
+static struct kyok_adhoc *new_adhoc(const struct kyok_config *config, const char *module,
+                                    const struct kyok_reference *reference,
                                     const struct kyok_token_config *base)
 {
     struct kyok_adhoc *adhoc = calloc(1, sizeof(*adhoc));
@@ -129,10 +130,11 @@ static struct kyok_adhoc *new_adhoc(const char *module, const struct kyok_refere
     if (adhoc == NULL)
         return NULL;
     adhoc->base = base;
+    adhoc->config.timeout_ms =
+        config->reference_timeout_ms != 0 ? config->reference_timeout_ms : KYOK_DEFAULT_TIMEOUT_MS;
+    adhoc->config.isolate = config->reference_isolate;
     if (base != NULL)
         adhoc->config = *base;
-    else
-        adhoc->config.timeout_ms = KYOK_DEFAULT_TIMEOUT_MS;
     adhoc->config.name = strdup(base != NULL ? base->name : "reference");
     adhoc->config.where = base != NULL ? base->where : (char *)"the key reference";
     adhoc->config.module = module == NULL ? NULL : strdup(module);
@@ -158,7 +160,7 @@ static enum kyok_status adhoc_custodian(struct kyok_context *context, const char
         *custodian = adhoc->custodian;
         return KYOK_OK;
     }
-    adhoc = new_adhoc(module, reference, base);
+    adhoc = new_adhoc(context->config, module, reference, base);
     if (reference->pin_value != NULL)
         pin = kyok_secret_copy(kyok_secret_bytes(reference->pin_value));
     if (adhoc == NULL || (reference->pin_value != NULL && pin == NULL)) {

@@ -41,6 +41,8 @@ enum kyok_status work_ensure_context(struct work *work, struct kyok_error *err)
         if (config->tokens[i].timeout_ms > limit)
             config->tokens[i].timeout_ms = limit;
     }
+    config->reference_isolate = true;
+    config->reference_timeout_ms = limit;
     for (size_t i = 0; i < config->kmip_count; i++)
         if (config->kmips[i].timeout_ms > limit)
             config->kmips[i].timeout_ms = limit;

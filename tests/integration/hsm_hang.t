@@ -127,4 +127,29 @@ hung C_UnwrapKey key rotate "$ROOT"
 ok 'the rotation is completed' "$KYOK" key rotate "$ROOT"
 is 'in one new version' "$("$KYOK" --json key state "$ROOT" | grep -o '"label": *"root[^"]*"' | sort -u | wc -l)" 2
 hung C_DestroyObject key destroy "$NEW" --confirm new
+
+# Groups that no section defines: a reference's module-path, and pkcs11-module-path. The provider's section
+# says isolate for them, and overrides kyok.conf.
+faulty hsm clear
+kyok_conf '# no group'
+LONE="pkcs11:token=test;object=ec?module-path=$SANDBOX/hsm.so&pin-source=file:$SANDBOX/pin"
+signs_by() { # REFERENCE
+    timeout 60 openssl pkeyutl -sign -rawin -inkey "$1" -in "$SANDBOX/pin" -out "$SANDBOX/signature"
+}
+isolated_group() { # NAME REFERENCE
+    faulty hsm clear
+    ok "$1: signs" signs_by "$2"
+    faulty hsm hang C_SignInit
+    sed -i 's/^timeout = .*/timeout = 1s/' "$OPENSSL_CONF"
+    refused "$1: a hanging call ends at the deadline" any 'was not answered within its deadline' signs_by "$2"
+    sed -i 's/^timeout = .*/timeout = 60s/' "$OPENSSL_CONF"
+}
+openssl_conf 'default kyok' 'isolate = yes' 'timeout = 60s'
+isolated_group 'a reference with module-path' "$LONE"
+openssl_conf 'default kyok' 'isolate = yes' 'timeout = 60s' "pkcs11-module-path = $SANDBOX/hsm.so" \
+    "pkcs11-module-token-pin = file:$SANDBOX/pin"
+isolated_group 'pkcs11-module-path' 'pkcs11:token=test;object=ec'
+kyok_conf '[token test]' "uri = pkcs11:token=test?module-path=$SANDBOX/hsm.so" "pin-source = file:$SANDBOX/pin"
+openssl_conf 'default kyok' 'isolate = yes' 'timeout = 60s'
+isolated_group 'a group of kyok.conf that does not say it' 'pkcs11:token=test;object=ec'
 done_testing
