@@ -248,7 +248,11 @@ faulty_objects = $(call objects,tests/support/faulty_control.c tests/support/fau
 $(BUILD)/tests/support/faulty_module.so $(BUILD)/tests/support/faulty_tool $(BUILD)/tests/unit/faulty_test \
 	$(BUILD)/tests/unit/recovery_test $(BUILD)/tests/unit/life_hang_test: $(faulty_objects)
 $(BUILD)/tests/unit/recovery_test $(BUILD)/tests/unit/life_hang_test: $(call objects,tests/support/faulty_member.c)
-$(BUILD)/tests/support/faulty_module.so: $(call objects,tests/support/faulty_montgomery.c)
+$(BUILD)/tests/support/faulty_module.so: $(patsubst %,$(BUILD)/obj/tests/support/faulty_%.o,montgomery start call token object \
+	key operation)
+
+$(BUILD)/tests/unit/work_test $(BUILD)/tests/unit/work_async_test $(BUILD)/tests/unit/work_fiber_test: \
+	$(call objects,tests/support/work_step.c)
 
 # The hook's own pieces, without its main().
 $(BUILD)/tests/unit/hook_%: $(BUILD)/obj/tests/unit/hook_%.o $(call objects,$(lib_sources)) \

@@ -151,81 +151,83 @@ static void a_pin_is_in_no_message(void **state)
     kyok_config_free(config);
 }
 
+static const struct {
+    const char *text, *says;
+} wrong_references[] = {
+    {"pkcs11:tokn=a", "unknown attribute \"tokn\""},
+    {"pkcs11:x-vendor=a", "unknown attribute \"x-vendor\""},
+    {"pkcs11:token=a?kyok-grup=b", "unknown attribute \"kyok-grup\""},
+    {"pkcs11:token=a;token=b", "token is given twice"},
+    {"pkcs11:token=a?module-name=a&module-name=a", "module-name is given twice"},
+    {"pkcs11:type=private;object-type=private", "given twice"},
+    {"pkcs11:pin-value=1234", "pin-value belongs behind"},
+    {"pkcs11:?token=a", "token belongs before"},
+    {"pkcs11:token", "not NAME=VALUE"},
+    {"pkcs11:=a", "unknown attribute \"\""},
+    {"pkcs11:token=a;", "missing between separators"},
+    {"pkcs11:;token=a", "missing between separators"},
+    {"pkcs11:token=a?", "missing between separators"},
+    {"pkcs11:token=a?module-name=m&", "missing between separators"},
+    {"pkcs11:token=a%2", "token holds a character that must be percent-encoded"},
+    {"pkcs11:token=a%gg", "must be percent-encoded"},
+    {"pkcs11:token=a b", "must be percent-encoded"},
+    {"pkcs11:token=a\tb", "must be percent-encoded"},
+    {"pkcs11:token=caf\xc3\xa9", "must be percent-encoded"},
+    {"pkcs11:token=a#b", "must be percent-encoded"},
+    {"pkcs11:token=a%00b", "token holds a NUL"},
+    {"pkcs11:object=a%00", "object holds a NUL"},
+    {"pkcs11:?module-path=/a%00", "module-path holds a NUL"},
+    {"pkcs11:object=%c3%28", "object is not UTF-8"},
+    {"pkcs11:object=%ed%a0%80", "object is not UTF-8"},
+    {"pkcs11:object=%c0%80", "object is not UTF-8"},
+    {"pkcs11:object=%f4%90%80%80", "object is not UTF-8"},
+    {"pkcs11:token=123456789012345678901234567890123", "token is longer than a token can hold"},
+    {"pkcs11:serial=12345678901234567", "serial is longer"},
+    {"pkcs11:model=12345678901234567", "model is longer"},
+    {"pkcs11:id=", "id is empty"},
+    {"pkcs11:type=key", "type must be one of"},
+    {"pkcs11:type=", "type must be one of"},
+    {"pkcs11:slot-id=", "slot-id is not a slot number"},
+    {"pkcs11:slot-id=-1", "slot-id is not a slot number"},
+    {"pkcs11:slot-id=99999999999999999999", "slot-id is not a slot number"},
+    {"pkcs11:slot-id=1x", "slot-id is not a slot number"},
+    {"pkcs11:library-version=", "library-version is not a version"},
+    {"pkcs11:library-version=1.", "library-version is not a version"},
+    {"pkcs11:library-version=.1", "library-version is not a version"},
+    {"pkcs11:library-version=256.1", "library-version is not a version"},
+    {"pkcs11:library-version=1.2.3", "library-version is not a version"},
+    {"pkcs11:?pin-source=", "pin-source is empty"},
+    {"pkcs11:?kyok-group=a/b", "kyok-group is no group name"},
+    {"kmip:vault/1", "expected \"kmip://\""},
+    {"kmip:///1", "is no group name"},
+    {"kmip://va ult/1", "is no group name"},
+    {"kmip://va%20ult/1", "is no group name"},
+    {"kmip://vault/", "identifier is empty"},
+    {"kmip://vault/a%00", "identifier holds a NUL"},
+    {"kmip://vault/a b", "identifier holds a character"},
+    {"kmip://vault/1?name=a", "\"name\" is unknown here"},
+    {"kmip://vault?public=a", "\"public\" is unknown here"},
+    {"kmip://vault?name", "not NAME=VALUE"},
+    {"kmip://vault?name=", "name is empty"},
+    {"kmip://vault?name=a&name=b", "one query attribute"},
+    {"kmip://vault?", "not NAME=VALUE"},
+    {"web", "neither a key reference nor the name of a key"},
+    {"/etc/key.pem", "neither a key reference nor the name of a key"},
+    {"", "neither a key reference nor the name of a key"},
+};
+
 static void wrong_references_name_what_is_wrong(void **state)
 {
-    static const struct {
-        const char *text, *says;
-    } wrong[] = {
-        {"pkcs11:tokn=a", "unknown attribute \"tokn\""},
-        {"pkcs11:x-vendor=a", "unknown attribute \"x-vendor\""},
-        {"pkcs11:token=a?kyok-grup=b", "unknown attribute \"kyok-grup\""},
-        {"pkcs11:token=a;token=b", "token is given twice"},
-        {"pkcs11:token=a?module-name=a&module-name=a", "module-name is given twice"},
-        {"pkcs11:type=private;object-type=private", "given twice"},
-        {"pkcs11:pin-value=1234", "pin-value belongs behind"},
-        {"pkcs11:?token=a", "token belongs before"},
-        {"pkcs11:token", "not NAME=VALUE"},
-        {"pkcs11:=a", "unknown attribute \"\""},
-        {"pkcs11:token=a;", "missing between separators"},
-        {"pkcs11:;token=a", "missing between separators"},
-        {"pkcs11:token=a?", "missing between separators"},
-        {"pkcs11:token=a?module-name=m&", "missing between separators"},
-        {"pkcs11:token=a%2", "token holds a character that must be percent-encoded"},
-        {"pkcs11:token=a%gg", "must be percent-encoded"},
-        {"pkcs11:token=a b", "must be percent-encoded"},
-        {"pkcs11:token=a\tb", "must be percent-encoded"},
-        {"pkcs11:token=caf\xc3\xa9", "must be percent-encoded"},
-        {"pkcs11:token=a#b", "must be percent-encoded"},
-        {"pkcs11:token=a%00b", "token holds a NUL"},
-        {"pkcs11:object=a%00", "object holds a NUL"},
-        {"pkcs11:?module-path=/a%00", "module-path holds a NUL"},
-        {"pkcs11:object=%c3%28", "object is not UTF-8"},
-        {"pkcs11:object=%ed%a0%80", "object is not UTF-8"},
-        {"pkcs11:object=%c0%80", "object is not UTF-8"},
-        {"pkcs11:object=%f4%90%80%80", "object is not UTF-8"},
-        {"pkcs11:token=123456789012345678901234567890123", "token is longer than a token can hold"},
-        {"pkcs11:serial=12345678901234567", "serial is longer"},
-        {"pkcs11:model=12345678901234567", "model is longer"},
-        {"pkcs11:id=", "id is empty"},
-        {"pkcs11:type=key", "type must be one of"},
-        {"pkcs11:type=", "type must be one of"},
-        {"pkcs11:slot-id=", "slot-id is not a slot number"},
-        {"pkcs11:slot-id=-1", "slot-id is not a slot number"},
-        {"pkcs11:slot-id=99999999999999999999", "slot-id is not a slot number"},
-        {"pkcs11:slot-id=1x", "slot-id is not a slot number"},
-        {"pkcs11:library-version=", "library-version is not a version"},
-        {"pkcs11:library-version=1.", "library-version is not a version"},
-        {"pkcs11:library-version=.1", "library-version is not a version"},
-        {"pkcs11:library-version=256.1", "library-version is not a version"},
-        {"pkcs11:library-version=1.2.3", "library-version is not a version"},
-        {"pkcs11:?pin-source=", "pin-source is empty"},
-        {"pkcs11:?kyok-group=a/b", "kyok-group is no group name"},
-        {"kmip:vault/1", "expected \"kmip://\""},
-        {"kmip:///1", "is no group name"},
-        {"kmip://va ult/1", "is no group name"},
-        {"kmip://va%20ult/1", "is no group name"},
-        {"kmip://vault/", "identifier is empty"},
-        {"kmip://vault/a%00", "identifier holds a NUL"},
-        {"kmip://vault/a b", "identifier holds a character"},
-        {"kmip://vault/1?name=a", "\"name\" is unknown here"},
-        {"kmip://vault?public=a", "\"public\" is unknown here"},
-        {"kmip://vault?name", "not NAME=VALUE"},
-        {"kmip://vault?name=", "name is empty"},
-        {"kmip://vault?name=a&name=b", "one query attribute"},
-        {"kmip://vault?", "not NAME=VALUE"},
-        {"web", "neither a key reference nor the name of a key"},
-        {"/etc/key.pem", "neither a key reference nor the name of a key"},
-        {"", "neither a key reference nor the name of a key"},
-    };
     (void)state;
-    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+    for (size_t i = 0; i < sizeof(wrong_references) / sizeof(wrong_references[0]); i++) {
         struct kyok_error err = {0};
         struct kyok_reference *r = NULL;
         enum kyok_status status =
-            kyok_reference_parse(wrong[i].text, KYOK_FROM_CONFIGURATION, NULL, &r, &err);
-        if (status != KYOK_INVALID || r != NULL || strstr(err.what, wrong[i].says) == NULL)
-            fail_msg("\"%s\" should say \"%s\" but says %d \"%s\"", wrong[i].text, wrong[i].says,
-                     status, err.what);
+            kyok_reference_parse(wrong_references[i].text, KYOK_FROM_CONFIGURATION, NULL, &r, &err);
+        if (status != KYOK_INVALID || r != NULL ||
+            strstr(err.what, wrong_references[i].says) == NULL)
+            fail_msg("\"%s\" should say \"%s\" but says %d \"%s\"", wrong_references[i].text,
+                     wrong_references[i].says, status, err.what);
     }
 }
 
