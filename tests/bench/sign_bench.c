@@ -17,6 +17,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/store.h>
 
 #include <dlfcn.h>
@@ -267,6 +268,16 @@ static void measure(struct run *run)
     fflush(stdout);
 }
 
+/* Where the heap's blocks lie against cache lines and pages makes some percent of a signature in
+ * software, always the same for the same program: chance takes that out of a comparison. */
+static void move_heap(void)
+{
+    unsigned char by[2] = {0};
+    RAND_bytes(by, sizeof(by));
+    if (malloc((by[0] << 8 | by[1]) + (size_t)1) == NULL)
+        fail("no memory");
+}
+
 static void measure_when_asked(struct run *run)
 {
     struct signer signer;
@@ -299,6 +310,8 @@ int main(int argc, char **argv)
     run.threads = atoi(argv[argc - 2]);
     run.seconds = strtod(argv[argc - 1], NULL);
     bool asked = strcmp(argv[argc - 1], "asked") == 0;
+    if (asked)
+        move_heap();
     if (run.threads < 1 || run.threads > THREADS_MAX || (run.seconds <= 0 && !asked))
         fail("threads and seconds");
     if (raw)
