@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/base/secret.h"
 
+#include "common/base/process.h"
+
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -12,6 +14,7 @@ struct kyok_secret {
     size_t mapped;
     size_t capacity;
     size_t size;
+    uint64_t locked_in; /* the process's generation */
     uint8_t data[];
 };
 
@@ -29,6 +32,7 @@ struct kyok_secret *kyok_secret_new(size_t size)
         return NULL;
     /* Best effort: RLIMIT_MEMLOCK may be small, and an unlocked secret still serves. */
     (void)mlock(secret, mapped);
+    secret->locked_in = kyok_process_generation();
     (void)madvise(secret, mapped, MADV_DONTDUMP);
     secret->mapped = mapped;
     secret->capacity = secret->size = size;
@@ -69,7 +73,12 @@ void kyok_secret_truncate(struct kyok_secret *secret, size_t size)
 
 void kyok_secret_relock(struct kyok_secret *secret)
 {
+    uint64_t now = kyok_process_generation();
+
+    if (secret->locked_in == now)
+        return;
     (void)mlock(secret, secret->mapped);
+    secret->locked_in = now;
 }
 
 void kyok_secret_free(struct kyok_secret *secret)

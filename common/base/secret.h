@@ -19,7 +19,7 @@ struct kyok_bytes kyok_secret_bytes(const struct kyok_secret *secret);
 /* Shortens; the cut-off bytes are wiped. size must not exceed the present size. */
 void kyok_secret_truncate(struct kyok_secret *secret, size_t size);
 /* mlock is not inherited over fork: a child that will keep using an inherited secret locks again.
- */
+ * No system call where this process has locked it. */
 void kyok_secret_relock(struct kyok_secret *secret);
 void kyok_secret_free(struct kyok_secret *secret); /* NULL is allowed */
 

@@ -187,6 +187,7 @@ static void harden(SSL_CTX *context)
     SSL_CTX_set_options(context,
                         SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CLEANSE_PLAINTEXT);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(context, 1); /* a record's header and content in one call */
 }
 
 static enum kyok_status make_library(struct kyok_tls *tls, const struct kyok_kmip_config *config,

@@ -291,6 +291,10 @@ static enum kyok_status receive_some(struct kyok_tls_stream *stream, uint8_t *da
                                      size_t *got, struct kyok_deadline deadline,
                                      struct kyok_error *err)
 {
+    if (!SSL_has_pending(stream->ssl)) {
+        stream->socket = SOCKET_WANTS_READ;
+        KYOK_TRY(wait_or_fail(stream, "the reply", deadline, err));
+    }
     for (;;) {
         stream->socket = SOCKET_FINE;
         if (SSL_read_ex(stream->ssl, data, size, got) == 1)
@@ -312,12 +316,24 @@ enum kyok_status kyok_tls_stream_receive(struct kyok_tls_stream *stream, uint8_t
 
 #define QUIET_MS 100 /* of taking in what nobody asked for; then the stream is not quiet */
 
+/* Nothing at the socket and nothing of an earlier read: the usual case, without OpenSSL. */
+static bool is_silent(const struct kyok_tls_stream *stream)
+{
+    char byte;
+
+    return !SSL_has_pending(stream->ssl) &&
+           recv(stream->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 /* Reading also takes in a TLS 1.3 session ticket, which makes the socket readable without meaning
  * anything. */
 bool kyok_tls_stream_is_quiet(struct kyok_tls_stream *stream)
 {
     char byte;
 
+    if (is_silent(stream))
+        return true;
     stream->deadline = kyok_deadline_in_ms(QUIET_MS);
     ERR_set_mark();
     stream->socket = SOCKET_FINE;
