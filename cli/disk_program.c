@@ -118,14 +118,23 @@ static bool program_wait(struct program *program, struct kyok_deadline deadline)
     }
 }
 
-/* The last lines are the ones that say why; a program's own "error: " is kyok's job. */
+/* What is worth repeating of a line: libvirt puts the hook's whole environment before what the hook
+ * says, and "error: " is kyok's own job. */
+static char *essence(char *line)
+{
+    char *said = strstr(line, ": kyok: ");
+    if (said)
+        return said + strlen(": kyok: ");
+    return strncmp(line, "error: ", 7) == 0 ? line + 7 : line;
+}
+
+/* The last lines are the ones that say why. */
 static void append_reason(char *text, char *what, size_t size)
 {
     size_t length = 0;
     what[0] = 0;
     for (char *rest = text, *line; rest && (line = strsep(&rest, "\n"));) {
-        if (strncmp(line, "error: ", 7) == 0)
-            line += 7;
+        line = essence(line);
         if (*line && length < size)
             length +=
                 (size_t)snprintf(what + length, size - length, "%s%s", length ? ": " : "", line);

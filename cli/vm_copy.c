@@ -54,9 +54,9 @@ enum kyok_status vm_copy_disk(struct cli *cli, const char *vm, const char *targe
     if (disk->volume.fd >= 0)
         close(disk->volume.fd);
     disk->volume.fd = -1;
-    KYOK_TRY(vm_hook_disk(vm, uuid, "unlock", (const char *)xml.data, &cli->error));
+    KYOK_TRY(vm_hook_disk(vm, uuid, true, (const char *)xml.data, &cli->error));
     enum kyok_status status = block_copy(cli, vm, target, (const char *)xml.data);
-    (void)vm_hook_disk(vm, uuid, "lock", (const char *)xml.data, &none);
+    (void)vm_hook_disk(vm, uuid, false, (const char *)xml.data, &none);
     return status;
 }
 

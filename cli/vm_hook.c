@@ -52,9 +52,10 @@ bool vm_disk_xml(const struct disk *disk, const char *target, struct kyok_buffer
            kyok_buffer_append(xml, "", 1);
 }
 
-/* A domain of nothing but this disk, for the hook. */
-enum kyok_status vm_hook_disk(const char *vm, const char *uuid, const char *operation,
-                              const char *disk, struct kyok_error *err)
+/* A domain of nothing but this disk, for the hook. What kyok vm unlock --hold gave stays; what is
+ * plugged is marked as for a start, so that a sweep takes it back if nobody unplugs it. */
+enum kyok_status vm_hook_disk(const char *vm, const char *uuid, bool plug, const char *disk,
+                              struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer xml = {0};
     if (!kyok_buffer_printf(&xml,
@@ -62,9 +63,7 @@ enum kyok_status vm_hook_disk(const char *vm, const char *uuid, const char *oper
                             uuid, disk) ||
         !kyok_buffer_append(&xml, "", 1))
         return kyok_fail(err, KYOK_SYSTEM, vm, "no memory for XML");
-    /* What kyok vm unlock --hold gave for the VM's other disks stays. */
-    bool drops = strcmp(operation, "lock") == 0;
-    return vm_hook(vm, drops ? "unplug" : operation, (const char *)xml.data, err);
+    return vm_hook(vm, plug ? "plug" : "unplug", (const char *)xml.data, err);
 }
 
 enum kyok_status vm_temporary(const char *text, char path[64], struct kyok_error *err)

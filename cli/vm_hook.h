@@ -8,9 +8,9 @@
 /* Runs the hook with the domain's XML; operation: "unlock" or "lock". */
 enum kyok_status vm_hook(const char *vm, const char *operation, const char *xml,
                          struct kyok_error *err);
-/* The same for a domain of nothing but one disk. */
-enum kyok_status vm_hook_disk(const char *vm, const char *uuid, const char *operation,
-                              const char *disk, struct kyok_error *err);
+/* Gives libvirt the secret of one disk of the VM's for a moment, or takes it back. */
+enum kyok_status vm_hook_disk(const char *vm, const char *uuid, bool plug, const char *disk,
+                              struct kyok_error *err);
 /* The disk's element, with this name in the VM; NUL-terminated. */
 bool vm_disk_xml(const struct disk *disk, const char *target, struct kyok_buffer *xml);
 /* Text in a new file, which the caller removes. */

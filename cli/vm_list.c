@@ -244,6 +244,12 @@ static int compare_waiting(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
+static void tell_failure(const struct kyok_error *err)
+{
+    char text[1400];
+    fprintf(stderr, "kyok: %s\n", kyok_error_text(err, text, sizeof(text)));
+}
+
 /* A VM with XML that kyok cannot read is told, and keeps no other from starting. */
 static enum kyok_status find_waiting(struct cli *cli, struct waiting *list, size_t most,
                                      size_t *count, size_t *unreadable)
@@ -254,9 +260,8 @@ static enum kyok_status find_waiting(struct cli *cli, struct waiting *list, size
     for (*count = 0; *count < most && vm_next_line(&rest, &name);) {
         struct domain domain;
         struct kyok_error err;
-        char text[1400];
         if (vm_domain(name, false, &domain, &err) != KYOK_OK) {
-            fprintf(stderr, "kyok: %s\n", kyok_error_text(&err, text, sizeof(text)));
+            tell_failure(&err);
             (*unreadable)++;
             continue;
         }
@@ -280,8 +285,10 @@ static enum kyok_status run_autostart(struct cli *cli)
     KYOK_TRY(find_waiting(cli, list, MOST, &count, &unreadable));
     qsort(list, count, sizeof(*list), compare_waiting);
     for (size_t i = 0; i < count; i++) {
-        if (vm_virsh(NULL, &cli->error, "start", "--domain", list[i].name, NULL) != KYOK_OK)
+        if (vm_virsh(NULL, &cli->error, "start", "--domain", list[i].name, NULL) != KYOK_OK) {
+            tell_failure(&cli->error);
             continue;
+        }
         started++;
         json_array_append_new(names, cli_json_text(list[i].name));
         if (!cli->json)
@@ -296,8 +303,11 @@ static enum kyok_status run_autostart(struct cli *cli)
     if (cli->json && started == count)
         return cli_json(cli, json_pack("{s:o}", "started", names));
     json_decref(names);
+    if (started == count)
+        return KYOK_OK;
     /* The unit tries again: most often a custodian is away. */
-    return started == count ? KYOK_OK : (cli->error.status = KYOK_UNREACHABLE);
+    return kyok_fail(&cli->error, KYOK_UNREACHABLE, NULL, "%zu of %zu VMs cannot be started",
+                     count - started, count);
 }
 
 const struct cli_verb cli_vm_list_verbs[] = {

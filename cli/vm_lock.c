@@ -109,7 +109,7 @@ static enum kyok_status attach(struct cli *cli, const char *vm, const char *uuid
     KYOK_TRY(vm_state(vm, state, sizeof(state), &cli->error));
     bool live = strcmp(state, "shut off") != 0;
     if (live)
-        KYOK_TRY(vm_hook_disk(vm, uuid, "unlock", xml, &cli->error));
+        KYOK_TRY(vm_hook_disk(vm, uuid, true, xml, &cli->error));
     enum kyok_status status = vm_temporary(xml, path, &cli->error);
     if (status == KYOK_OK)
         status = vm_virsh(NULL, &cli->error, "attach-device", "--domain", vm, "--file", path,
@@ -117,7 +117,7 @@ static enum kyok_status attach(struct cli *cli, const char *vm, const char *uuid
                           live && cli_option(cli, "--config-too") ? "--config" : NULL, NULL);
     unlink(path);
     if (live)
-        (void)vm_hook_disk(vm, uuid, "lock", xml, &none);
+        (void)vm_hook_disk(vm, uuid, false, xml, &none);
     return status;
 }
 

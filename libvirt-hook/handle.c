@@ -63,8 +63,10 @@ static bool is_needed(enum hook_action action, const struct hook_config *config,
     const char *uuid = domain->uuid ? domain->uuid : "";
     if (action == HOOK_RELEASE)
         return hook_has_mark(HOOK_STARTING, uuid);
-    if (action == HOOK_DROP || action == HOOK_DROP_DISKS)
+    if (action == HOOK_DROP)
         return hook_has_mark(HOOK_HELD, uuid);
+    if (action == HOOK_UNPLUG)
+        return hook_has_mark(HOOK_STARTING, uuid);
     if (action == HOOK_PREPARE && hook_is_locked(uuid))
         return true; /* whatever its disks are */
     bool foreign = hook_mark_foreign(domain, HOOK_SECRETS);

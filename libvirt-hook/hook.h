@@ -43,9 +43,10 @@ enum hook_action {
     HOOK_PREPARE,
     HOOK_RELEASE,
     HOOK_SWEEP,
-    HOOK_HOLD,       /* kyok vm unlock: as prepare, until it is dropped */
-    HOOK_DROP,       /* kyok vm lock */
-    HOOK_DROP_DISKS, /* after kyok vm attach or copy: of the disks in the XML alone */
+    HOOK_HOLD,   /* kyok vm unlock: as prepare, until it is dropped */
+    HOOK_DROP,   /* kyok vm lock */
+    HOOK_PLUG,   /* kyok vm attach and copy: as prepare, of the disks in the XML alone */
+    HOOK_UNPLUG, /* and when libvirt has them */
     HOOK_PRELOAD,
     HOOK_PRELOAD_END,
 };

@@ -23,7 +23,8 @@ static const struct {
     {"started", "begin", HOOK_RELEASE}, /* QEMU has them, the vTPM too */
     {"release", "end", HOOK_RELEASE},   /* also after a failed start */
     {"unlock", "begin", HOOK_HOLD},     /* kyok vm unlock and lock; no words of libvirt's */
-    {"lock", "begin", HOOK_DROP},       {"unplug", "begin", HOOK_DROP_DISKS},
+    {"lock", "begin", HOOK_DROP},       {"plug", "begin", HOOK_PLUG}, /* kyok vm attach and copy */
+    {"unplug", "begin", HOOK_UNPLUG},
 };
 
 static enum hook_action action_of(const char *operation, const char *step)

@@ -189,10 +189,11 @@ static void take_mark(void *caller, const struct mark *mark)
     struct kyok_error err;
     if (work->domain && strcmp(mark->vm, work->vm) != 0)
         return;
-    if (work->request->action == HOOK_DROP_DISKS && !is_named(work->domain, mark->secret))
+    enum hook_action action = work->request->action;
+    if (action == HOOK_UNPLUG && !is_named(work->domain, mark->secret))
         return;
-    /* A hold that fails leaves what an earlier one gave. */
-    if (work->request->action == HOOK_HOLD && !is_made(work, mark->secret))
+    /* A hold that fails leaves what an earlier one gave, a plug what others have under way. */
+    if ((action == HOOK_HOLD || action == HOOK_PLUG) && !is_made(work, mark->secret))
         return;
     /* The mark goes last: whoever dies before, or fails, leaves it to the next sweep. */
     if (mark_is_last(work->marks, mark) &&

@@ -85,9 +85,7 @@ static bool begin(struct work *work)
 {
     enum hook_action action = work->request->action;
     work->deadline = kyok_deadline_in_ms((int64_t)work->request->timeout_ms - MARGIN_MS);
-    work->marks = action == HOOK_HOLD || action == HOOK_DROP || action == HOOK_DROP_DISKS
-                      ? HOOK_HELD
-                      : HOOK_STARTING;
+    work->marks = action == HOOK_HOLD || action == HOOK_DROP ? HOOK_HELD : HOOK_STARTING;
     if (!work->domain)
         return true;
     if (work->domain->name && kyok_uuid_canonical(work->domain->uuid, work->vm))
@@ -99,7 +97,8 @@ static bool begin(struct work *work)
 static int work_on_domain(const struct hook_request *request)
 {
     struct work work = {.request = request, .result = 1};
-    bool gives = request->action == HOOK_PREPARE || request->action == HOOK_HOLD;
+    enum hook_action action = request->action;
+    bool gives = action == HOOK_PREPARE || action == HOOK_HOLD || action == HOOK_PLUG;
     int result = 1;
     work.domain = request->domain_count ? &request->domains[0] : NULL;
     if (begin(&work))

@@ -24,7 +24,7 @@ ok "its secrets are looked for" leaks_watch one.img
 ok "it starts" virsh -q start --paused one
 virsh -q destroy one >/dev/null
 no_secrets() { [ "$(virsh -q secret-list | grep -c .)" = 0 ]; }
-hook_runs() { pgrep -f '^/etc/libvirt/hooks/qemu.d/kyok one prepare'; }
+hook_runs() { [ -n "$(libvirtd_hooks one)" ]; }
 
 # away HOW: the hook's deadline is 3 s; what has none would take 50 s or for ever.
 away() {

@@ -162,7 +162,44 @@ sed "s|<metadata>|<metadata><k:vm xmlns:k='urn:kyok:libvirt:1'><k:record disk='$
     strace -f -qq -o opened -e trace=openat,open "$BUILD/libvirt-hook/kyok" cd prepare begin - >said 2>&1
 like "(it is with a record in the metadata)" "$(grep '/proc/self/fd' opened 2>/dev/null | grep -v O_PATH)" 'ENXIO|ENODEV|ENOMEDIUM'
 ok "it starts from it" virsh -q start blk
-virsh -q destroy blk >/dev/null
+virsh -q destroy blk >/dev/null; virsh -q undefine off >/dev/null
 ok "the data is there" mark three.img 'read -P 77 4096 4096' file
 refused "another disk's name is not taken" 1 'exists' disk reencrypt "$one" --to "$SANDBOX/three.img"
+# --- the blocks of docs/vm-disks.md that need a libvirt, on a host that has no hook yet ---
+rm /etc/libvirt/hooks/qemu.d/kyok /var/log/libvirt/qemu/*.log
+printf '%s\n' '[key bank-2026]' 'uri = pkcs11:token=bank;object=bank-2026' >>/etc/kyok/kyok.conf
+mkdir -p guide/bin /var/lib/libvirt/images
+ln -s "$KYOK" guide/bin/
+# systemd's part: libvirtd restarts; units that are enabled are there.
+cat >guide/bin/systemctl <<X
+#!/bin/bash
+. "$SOURCE/tests/support/libvirtd.sh"
+case \$1 in
+restart) libvirtd_restart ;;
+enable) cd "$SOURCE/libvirt-hook" && shift && ls "\$@" ;;
+*) exit 1 ;;
+esac
+X
+chmod +x guide/bin/systemctl
+libvirtd_domain db raw /x "uuid='$vm'" | sed 's|</memory>|&|; /<disk/,/<target.*<.disk>/d' >db.xml
+ok "a VM without a disk" virsh -q define db.xml
+python3 - "$SOURCE/docs/vm-disks.md" <<'PY'
+import re, sys
+for number, body in enumerate(re.findall(r"^```sh libvirt\n(.*?)^```$", open(sys.argv[1]).read(), re.M | re.S)):
+    open(f"guide/{number}.sh", "w").write(body)
+PY
+sed -i "s|/usr/local/lib/kyok/libvirt-hook|$BUILD/libvirt-hook|; s|20G|20M|" guide/*.sh
+guide() { (cd guide && PATH=$PWD/bin:$PATH bash -e "$1.sh"); }
+ok "the guide: set-up of a host" guide 0
+like "the hook is libvirt's" "$(readlink -f /etc/libvirt/hooks/qemu.d/kyok)" 'libvirt-hook/kyok$'
+like "libvirt's keys are in memory" "$(findmnt -n -o FSTYPE /var/lib/libvirt/qemu)" 'tmpfs|ramfs'
+ok "the guide: a disk" guide 1
+is "its VM runs" "$(virsh -q domstate db | head -1)" running
+ok "the guide: a new volume key for it" guide 2
+like "it goes on with the new disk" "$(virsh -q domblklist db)" 'vda +/var/lib/libvirt/images/new.img'
+disk create /var/lib/libvirt/images/more.img --size 1M --key bank-2026 --vm db >/dev/null
+ok "the guide: hot-plug, secrets for a snapshot, lock and unlock" guide 3
+like "the second disk is there" "$(virsh -q domblklist db)" 'vdb +/var/lib/libvirt/images/more.img'
+is "libvirt holds no secret" "$(virsh -q secret-list | grep -c .)" 0
+virsh -q destroy db >/dev/null
 done_testing

@@ -106,6 +106,13 @@ like "and there" "$(virsh -q domblklist one)" 'vdb'
 ok "and unplugged" "$KYOK" vm detach one vdb
 no_leaks 'hot-plug'
 ok "no secret is left" no_secrets
+# Killed when libvirt has the secret: as a hook that is killed, it leaves nothing for longer than a sweep.
+mkdir killing; printf '%s\n' '#!/bin/sh' 'case "$*" in *attach-device*) kill -9 $PPID ;; *) exec /usr/bin/virsh "$@" ;; esac' >killing/virsh; chmod +x killing/virsh
+(PATH=$SANDBOX/killing:$PATH "$KYOK" vm attach one "$SANDBOX/plug.img"; exit $?) >/dev/null 2>&1
+is "attach is killed while libvirt has the secret" "$? $(virsh -q secret-list | grep -c .) $(ls /run/kyok/held)" "137 1 "
+touch -d '-2 minutes' /run/kyok/starting/*
+ok "a sweep" "$BUILD/libvirt-hook/kyok" --sweep
+ok "takes it back" no_secrets
 "$KYOK" disk create "$SANDBOX/foreign.img" --size 1M --key root --vm "$(cat /proc/sys/kernel/random/uuid)" >/dev/null
 ok "unlock --hold" "$KYOK" vm unlock one --hold
 "$KYOK" disk create "$SANDBOX/more.img" --size 1M --key root --vm "$u" >/dev/null
@@ -213,12 +220,12 @@ at_most "the start is refused within the deadline (ms)" $(($(now_ms) - begun)) 5
 like "and says what hangs" "$(cat hung.out)" 'VM one: .*(deadline|bank|time)'
 faulty hung release; faulty hung clear; faulty hung hang C_Decrypt
 virsh -q start --paused one >killed.out 2>&1 & starter=$!
-hook_runs() { pgrep -f '^/etc/libvirt/hooks/qemu.d/kyok one prepare' >hook.pids; }
+hook_runs() { libvirtd_hooks one >hook.pids; [ -s hook.pids ]; }
 wait_for 10 hook_runs; sleep 0.3
 ok "the hook is killed while it waits" xargs kill -9 <hook.pids
 wait $starter
 is "the start failed" "$(virsh domstate one | head -1)" "shut off"
-gone() { ! pgrep -f '^/etc/libvirt/hooks/qemu.d/kyok one prepare'; }
+gone() { [ -z "$(libvirtd_hooks one)" ]; }
 ok "no process of the hook is left" wait_for 5 gone
 ok "libvirtd answers" timeout 5 virsh -q list --all
 ok "no secret is left" no_secrets

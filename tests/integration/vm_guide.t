@@ -11,7 +11,7 @@ need cryptsetup
 cd "$SANDBOX" || exit 1
 softhsm_new hsm; pin_file >/dev/null
 export SOFTHSM2_CONF=$SANDBOX/hsm.conf
-for t in rack-1 rack-2 bank-root vendor-root bank-2026; do
+for t in rack-1 rack-2 rack-3 bank-root vendor-root bank-2026; do
     softhsm_token hsm $t
     p11tool hsm --token-label $t --keygen --key-type AES:32 --label root --id 01 --sensitive >/dev/null 2>&1
 done
@@ -28,6 +28,7 @@ host() {
 }
 mkdir backup bin
 host admin rack-1 rack-2; host rack-2 rack-2
+host racks rack-1 rack-2 rack-3; host rack-1 rack-1
 host both bank-root vendor-root; host vendor vendor-root; host vsphere bank-2026
 ln -s "$KYOK" "$BUILD/kyok-qemu-secret" bin/
 # The VMs that the documents name, as libvirt would.
@@ -40,7 +41,7 @@ for number, (_, where, body) in enumerate(re.findall(r"^( *)```sh disk ([-a-z0-9
     open(f"{number:02}.sh", "w").write(body)
     open(f"{number:02}.where", "w").write(where + "\n")
 PY
-at_least "blocks" "$(ls -- *.sh | wc -l)" 10
+at_least "blocks" "$(ls -- *.sh | wc -l)" 12
 block() { # WHERE FILE
     if [ "$1" = recovery ]; then
         # Nothing of kyok's but the document and its script.
@@ -54,7 +55,7 @@ for file in [0-9][0-9].where; do
     read -r where wanted <"$file"
     code=$SANDBOX/${file%.where}.sh
     if [ "$wanted" = refused ]; then
-        why='generation 1 does not open|pkcs11:token=(rack-1|bank-root)'
+        why='generation 1 does not open|pkcs11:token=(rack-[12]|bank-root)'
         refused "$where: $(tail -1 "$code")" any "$why" block "$where" "$code"
     else
         ok "$where: $(tail -1 "$code")" block "$where" "$code"

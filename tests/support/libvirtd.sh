@@ -13,9 +13,20 @@
 #   libvirtd_stop, libvirtd_restart
 #   libvirtd_domain NAME FORMAT IMAGE SECRET [METADATA] [DEVICES]   prints a 32 MiB domain's XML
 #   libvirtd_hook_install [TOKEN]   the hook, a SoftHSM token ("bank") with the AES key "root", kyok.conf
+#   libvirtd_hooks VM          prints the hooks that are at work for its start
 #   libvirtd_vm NAME IMAGE [FORMAT]   defines a VM with a disk of kyok's, bound to it
 #
 # $LIBVIRT_DIR is the test's scratch folder; it is removed when the test ends.
+
+# What libvirt has learnt about this machine's QEMU, from test to test: asking takes seconds of processor
+# time. libvirt itself checks that it is of this QEMU, this libvirt and this kernel.
+libvirtd_learnt=${BUILD:-build}/tests/libvirt-capabilities
+libvirtd_remember() {
+    local new
+    [ ! -e "$libvirtd_learnt" ] && [ -n "$(ls -A /var/cache/libvirt/qemu/capabilities 2>/dev/null)" ] || return 0
+    new=$(mktemp -d "$libvirtd_learnt.XXXXXX") && cp -a /var/cache/libvirt/qemu/capabilities/. "$new" &&
+        mv -T "$new" "$libvirtd_learnt" 2>/dev/null || rm -rf "$new" # another test was quicker
+}
 
 libvirtd_skip() { echo "1..0 # SKIP $1"; exit 0; }
 
@@ -54,6 +65,7 @@ libvirtd_namespace() {
     for name in lib log cache; do
         mkdir -p "/var/$name/libvirt" && mount --bind "$d/$name" "/var/$name/libvirt"
     done
+    [ ! -d "$libvirtd_learnt" ] || cp -a "$libvirtd_learnt" /var/cache/libvirt/qemu/capabilities
     # User root: with another user and a root-only /dev/kvm libvirt probes QEMU again at every call.
     printf '%s\n' 'user = "root"' 'group = "root"' 'dynamic_ownership = 0' 'remember_owner = 0' \
         'security_driver = "none"' 'namespaces = []' 'cgroup_controllers = []' >>/etc/libvirt/qemu.conf
@@ -106,6 +118,7 @@ libvirtd_restart() { libvirtd_end_daemon; libvirtd_launch; libvirtd_ready; }
 libvirtd_stop() {
     local file pid
     libvirtd_end_daemon
+    libvirtd_remember
     for file in /run/libvirt/qemu/*.pid /run/libvirt/qemu/swtpm/*.pid /run/libvirt/vl.pid; do
         [ -f "$file" ] && pid=$(cat "$file") && [ -n "$pid" ] && kill -9 "$pid" 2>/dev/null
     done
@@ -115,6 +128,14 @@ libvirtd_stop() {
             tr '\0' ' ' <"$file/cmdline" 2>/dev/null | grep -q -- '^kyok --guard' && kill "${file#/proc/}"
     done
     return 0
+}
+
+# VM: the hooks that prepare its start, in this test's namespace: others run beside it.
+libvirtd_hooks() {
+    local pid
+    for pid in $(pgrep -f "^/etc/libvirt/hooks/qemu.d/kyok $1 prepare"); do
+        [ "$(readlink "/proc/$pid/ns/mnt")" != "$(readlink /proc/self/ns/mnt)" ] || echo "$pid"
+    done
 }
 
 # NAME FORMAT IMAGE SECRET [METADATA] [DEVICES]; SECRET is uuid='…' or usage='…'
