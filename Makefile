@@ -315,6 +315,12 @@ PROVE = BUILD=$(abspath $(BUILD)) prove --timer -j $(JOBS) -e tests/support/run_
 tests: all nginx-module $(unit_tests) $(support_libs) $(support_programs)
 unit: tests
 	@$(PROVE) $(unit_tests)
+# The unit tests whose subject has threads.
+thread_tests := $(patsubst %,$(BUILD)/tests/unit/%_test,base envelope key_pkcs11 kmip_client kmip_key kmip_tls kmip_wait \
+	life_hang pin_source pkcs11_live recovery stream work work_async work_fiber)
+.PHONY: unit-threads
+unit-threads: $(thread_tests) $(BUILD)/tests/support/faulty_module.so
+	@$(PROVE) $(thread_tests)
 check:
 	@tests/support/setup.sh build nginx demo check
 	@$(MAKE) --no-print-directory check-built
@@ -331,13 +337,11 @@ check-long:
 check-nginx: tests
 	@$(PROVE) $(filter-out %_valgrind.t %_soak.t,$(wildcard tests/integration/nginx_*.t))
 
-# Unit tests under ASan, UBSan and TSan; nginx with the module, provider and library under ASan.
+# Every unit test under ASan and UBSan, those with threads under TSan, nginx with the module, provider and library
+# under ASan. About KYOK minutes on two CPUs.
 check-sanitize:
 	@tests/support/setup.sh build check
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)-asan SANITIZE=address,undefined CFLAGS="-O1 -g" unit
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)-tsan SANITIZE=thread CFLAGS="-O1 -g" unit
-	@NGX_KYOK_CFLAGS=-fsanitize=address NGX_KYOK_LDFLAGS=-fsanitize=address \
-		$(MAKE) --no-print-directory BUILD=$(BUILD)-asan SANITIZE=address,undefined CFLAGS="-O1 -g" check-nginx
+	@JOBS=$(JOBS) tests/support/sanitize.sh $(BUILD)
 
 # --- fuzzing, bench, lint ------------------------------------------------------------------------
 FUZZ_SECONDS ?= 60
