@@ -363,6 +363,9 @@ enum kyok_status kyok_group_call(struct kyok_group *group, const struct kyok_gro
                                       choice.members, KYOK_GROUP_MEMBERS);
     if (plan->one_member)
         KYOK_TRY(restrict_to_one(group, plan, &choice, err));
+    else if (key == NULL && plan->reference != NULL && !kyok_group_may_hold(group, plan->reference))
+        return kyok_fail(err, KYOK_NOT_FOUND, plan->reference->text,
+                         "no token of group %s is as the reference says", group->config->name);
     while (next_member && (token = choose(group, &choice)) != NULL) {
         struct kyok_error earlier = *err;
         bool had_earlier = any;

@@ -294,6 +294,19 @@ size_t kyok_group_members(struct kyok_group *group, const struct kyok_reference 
     return count;
 }
 
+bool kyok_group_may_hold(struct kyok_group *group, const struct kyok_reference *reference)
+{
+    struct kyok_token *members[KYOK_GROUP_MEMBERS];
+    size_t count = kyok_group_members(group, NULL, members, KYOK_GROUP_MEMBERS);
+
+    if (count == 0 || count < group->uri_count)
+        return true;
+    for (size_t i = 0; i < count; i++)
+        if (kyok_token_fits(members[i], reference))
+            return true;
+    return group->uri_count == 0;
+}
+
 enum kyok_status kyok_group_matches(struct kyok_group *group,
                                     const struct kyok_reference *reference, bool *matches,
                                     struct kyok_deadline deadline, struct kyok_error *err)

@@ -268,6 +268,9 @@ const struct kyok_reference *kyok_group_uri_of(const struct kyok_group *group,
  * group is not defined by URIs, so that its tokens are no replicas. */
 size_t kyok_group_members(struct kyok_group *group, const struct kyok_reference *reference,
                           struct kyok_token **members, size_t room);
+/* False when every member of a group defined by URIs is known and reference's token attributes fit
+ * none of them: it means another token. */
+bool kyok_group_may_hold(struct kyok_group *group, const struct kyok_reference *reference);
 /* Some member is away or not found yet: look after them, beside the callers if possible. */
 void kyok_group_look_after(struct kyok_group *group);
 #define KYOK_GROUP_MEMBERS 16

@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,8 +40,14 @@ void kyok_condition_init(pthread_cond_t *condition)
 static enum kyok_status module_open(struct kyok_module *module, struct kyok_error *err)
 {
     CK_C_GetFunctionList get_list;
+    struct stat file;
     CK_RV rv;
 
+    /* A pipe or a device would hold the caller in dlopen() for ever. */
+    if (stat(module->path, &file) == 0 && !S_ISREG(file.st_mode)) {
+        kyok_fail(err, KYOK_INVALID, module->path, "is no PKCS#11 module: it is no regular file");
+        return kyok_remedy(err, "name the vendor's PKCS#11 library");
+    }
     module->library = dlopen(module->path, RTLD_NOW | RTLD_LOCAL);
     if (module->library == NULL) {
         kyok_fail(err, KYOK_INVALID, module->path, "cannot load the PKCS#11 module");

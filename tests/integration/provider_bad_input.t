@@ -15,6 +15,10 @@ load() { openssl pkey -in "$1" -noout; }
 while read -r uri regex; do
     refused "$uri" any "$regex" load "$uri"
 done <<'TABLE'
+pkcs11:serial=0000000000000000;object=ec256 no token of group test is as the reference says
+pkcs11:manufacturer=Nobody;object=ec256 no token of group test is as the reference says
+pkcs11:slot-id=4294967295;object=ec256 no token of group test is as the reference says
+pkcs11:object=ec256;model=other?kyok-group=test no token of group test is as the reference says
 pkcs11:token=test;object=none kyok.*token "test" .* has no such key; see kyok key list test
 pkcs11:token=none;object=ec256 kyok.*no token of the group is present; check module and uri in the key reference
 pkcs11:token=test;objekt=ec256 unknown attribute "objekt"; RFC 7512
@@ -32,6 +36,8 @@ pkcs11:token=test;object=ec256?kyok-group=none group "none" is not configured; a
 kmip://nowhere/1 group "nowhere" is not configured; add a section \[kmip nowhere\]
 kmip: kyok.*expected "kmip://" and the name of a \[kmip\] section
 TABLE
+mkfifo fifo.so
+refused 'a module path that is a pipe, which would hang' any 'is no regular file' timeout 60 openssl pkey -noout -in "pkcs11:token=test;object=ec256?module-path=$PWD/fifo.so"
 refused 'a module path that is no PKCS#11 module' any 'is no PKCS#11 module: it has no C_GetFunctionList; name the vendor' load "pkcs11:token=test;object=ec256?module-path=$(ls /usr/lib/*/libz.so.1 /lib/*/libz.so.1 2>/dev/null | head -1)"
 refused 'two keys for one reference' any 'has more than one such key; add id= or object=' load 'pkcs11:token=test;object=twin'
 is 'and each of them by its id' "$(for id in 51 52; do openssl pkey -in "pkcs11:token=test;object=twin;id=%$id" -pubout | sha256sum; done | sort -u | wc -l)" 2
