@@ -23,6 +23,10 @@ static const struct cli_option generate_options[] = {
     {.name = "--id",
      .argument = "HEX",
      .summary = "its CKA_ID, instead of the reference's or a random one"},
+    {.name = "--replicate",
+     .summary = "in every token of the group, as a key that cannot leave but once did, wrapped"},
+    {.name = "--allow-oaep-sha1",
+     .summary = "with --replicate: where the tokens take RSA-OAEP with SHA-1 only"},
     {.name = "--pre-active", .summary = "not to be used before kyok key state REF active"},
     {.name = "--activate-on",
      .argument = "TIME",
@@ -78,6 +82,9 @@ static enum kyok_status read_dates(struct cli *cli, struct kyok_generate_request
         request->activate = 0;
     request->dormant = cli_option(cli, "--pre-active") != NULL || request->activate != 0;
     *recorded = request->dormant || request->deactivate != 0;
+    if (*recorded && cli_option(cli, "--replicate") != NULL)
+        return cli_usage(cli, "--replicate makes an active key: give its dates or its state "
+                              "afterwards, with kyok key state");
     if (request->deactivate == 0 || request->deactivate > time(NULL))
         return KYOK_OK;
     return cli_usage(cli, "--deactivate-on is in the past");
@@ -90,6 +97,18 @@ static enum kyok_status generate_recorded(struct cli *cli, struct kyok_context *
     KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *made = NULL;
 
     KYOK_TRY(kyok_key_generate_recorded(context, reference, request, &made, &cli->error));
+    return cli_print_reference(cli, made);
+}
+
+static enum kyok_status generate_everywhere(struct cli *cli, struct kyok_context *context,
+                                            const struct kyok_reference *reference,
+                                            const struct kyok_generate_request *request)
+{
+    KYOK_CLEANUP(cli_reference_auto_free) struct kyok_reference *made = NULL;
+
+    KYOK_TRY(kyok_key_generate_everywhere(context, reference, request,
+                                          cli_option(cli, "--allow-oaep-sha1") != NULL, &made,
+                                          &cli->error));
     return cli_print_reference(cli, made);
 }
 
@@ -107,6 +126,8 @@ static enum kyok_status run_generate(struct cli *cli)
     KYOK_TRY(read_dates(cli, &request, &recorded));
     KYOK_TRY(cli_reference(cli, 0, &reference));
     KYOK_TRY(cli_context(cli, &context));
+    if (cli_option(cli, "--replicate") != NULL)
+        return generate_everywhere(cli, context, reference, &request);
     if (recorded)
         return generate_recorded(cli, context, reference, &request);
     KYOK_TRY(kyok_key_generate(context, reference, &request, &key, &cli->error));
@@ -124,7 +145,11 @@ const struct cli_verb cli_key_generate_verbs[] = {
          "pkcs11: REF needs a token (or kyok-group=NAME) and a label, object=NAME; a kmip: REF is "
          "kmip://GROUP?name=NAME. The key is born sensitive and never extractable; where the "
          "custodian cannot do that, nothing is made. A label that exists is refused. In a group of "
-         "several tokens REF must name one of them. A key that is not to be used yet is "
+         "several tokens REF must name one of them, since a key that never leaves its token gets "
+         "into another by the vendor's tool alone; with --replicate each gets an AES, RSA or EC "
+         "key "
+         "that was wrapped in one for the others: it cannot leave any of them, and meets require = "
+         "non-extractable, not never-extractable. A key that is not to be used yet is "
          "pre-active: in "
          "a token it is made without any use, which is given to it when it becomes active; a KMIP "
          "server keeps the state. See \"key state\" for who enforces the dates.",

@@ -196,10 +196,13 @@ static enum kyok_status read_pair(struct kyok_bytes material, struct kyok_sealed
     if (pkey != NULL)
         KYOK_TRY(encode(pkey, EVP_PKEY_PUBLIC_KEY, "SubjectPublicKeyInfo", &spki, err));
     sealed->type = pkey != NULL ? kyok_spki_type(kyok_secret_bytes(spki), &bits) : KYOK_KEY_UNKNOWN;
-    if (sealed->type != KYOK_KEY_RSA && sealed->type != KYOK_KEY_EC)
-        return kyok_fail(err, KYOK_INVALID, NULL,
-                         "the material is an AES key of 16, 24 or 32 bytes, or an unencrypted RSA "
-                         "or EC (P-256, P-384, P-521) private key in PEM or DER");
+    if (sealed->type != KYOK_KEY_RSA && sealed->type != KYOK_KEY_EC) {
+        kyok_fail(err, KYOK_INVALID, NULL,
+                  "the material is an AES key of 16, 24 or 32 bytes, or an unencrypted RSA "
+                  "or EC (P-256, P-384, P-521) private key in PEM or DER");
+        return kyok_remedy(err, "an Ed25519 key is made in the token: kyok key generate REF --type "
+                                "ed25519");
+    }
     if (!kyok_buffer_append(&sealed->public_key, kyok_secret_data(spki), kyok_secret_size(spki)))
         return kyok_fail(err, KYOK_SYSTEM, NULL, "no memory");
     KYOK_TRY(pair_check_value(kyok_secret_bytes(spki), sealed->check_value, err));

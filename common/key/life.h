@@ -36,6 +36,9 @@ enum kyok_status kyok_life_version(const struct kyok_life *life, struct kyok_key
 enum kyok_status kyok_life_settle(const struct kyok_life *life, struct kyok_key_record *record,
                                   struct kyok_error *err);
 enum kyok_status kyok_life_need_name(const struct kyok_life *life, struct kyok_error *err);
+/* Of a key to be made: a label that is no version's, and no key's yet. */
+enum kyok_status kyok_life_need_new_name(const struct kyok_life *life, struct kyok_error *err);
+enum kyok_status kyok_life_refuse_existing(const struct kyok_life *life, struct kyok_error *err);
 enum kyok_status kyok_life_new_id(struct kyok_key_name *name, struct kyok_error *err);
 /* A new version in every token of the group, after old (spread.c): in the record as pre-active
  * first, so that a run that is killed is taken back by the next. */
@@ -56,6 +59,9 @@ enum kyok_status kyok_life_read(const struct kyok_life *life, const char *name,
                                 struct kyok_key_record *record, struct kyok_error *err);
 enum kyok_status kyok_life_write(const struct kyok_life *life, struct kyok_key_record *record,
                                  struct kyok_error *err);
+/* Destroys the record in every token. */
+enum kyok_status kyok_life_forget_record(const struct kyok_life *life, const char *name,
+                                         struct kyok_error *err);
 enum kyok_status kyok_life_list(const struct kyok_life *life, kyok_record_visitor *visit,
                                 void *caller, struct kyok_error *err);
 enum kyok_status kyok_life_set_usage(const struct kyok_life *life, struct kyok_key *key,

@@ -22,7 +22,7 @@ struct deed {
     struct kyok_import_request import; /* its views are copies */
     struct kyok_spread_request spread;
     enum kyok_hash hash;
-    unsigned usage;
+    unsigned usage, withheld;
     char target[KYOK_RECORD_LABEL_MAX + 1];
 };
 
@@ -329,8 +329,13 @@ static enum kyok_status run_replicate(void *body, struct kyok_error *err)
 {
     struct deed *d = body;
 
-    return kyok_group_replicate(d->key->own, d->target, &d->name, d->usage, d->hash, d->deadline,
-                                err);
+    struct kyok_replicate_request request = {.target = d->target,
+                                             .name = &d->name,
+                                             .usage = d->usage,
+                                             .withheld = d->withheld,
+                                             .hash = d->hash};
+
+    return kyok_group_replicate(d->key->own, &request, d->deadline, err);
 }
 DEED_TYPE(replicate, "replicate");
 
@@ -346,6 +351,7 @@ enum kyok_status kyok_life_replicate(const struct kyok_life *life, struct kyok_k
     snprintf(d->target, sizeof(d->target), "%s", target);
     d->name = version->name;
     d->usage = version->usage;
+    d->withheld = ~kyok_key_state_usage(version->state, version->usage);
     d->hash = hash;
     return carry_out(life, job, d, err);
 }
@@ -410,5 +416,25 @@ enum kyok_status kyok_life_forget(const struct kyok_life *life, const struct kyo
     if (d == NULL)
         return err->status;
     d->name = *name;
+    return carry_out(life, job, d, err);
+}
+
+static enum kyok_status run_forget_record(void *body, struct kyok_error *err)
+{
+    struct deed *d = body;
+
+    return kyok_group_record_forget(d->group, d->reference, d->name.label, d->deadline, err);
+}
+DEED_TYPE(forget_record, "taking back a key's record");
+
+enum kyok_status kyok_life_forget_record(const struct kyok_life *life, const char *name,
+                                         struct kyok_error *err)
+{
+    AUTO_JOB job = NULL;
+    struct deed *d = begin(&forget_record_type, life, NULL, &job, err);
+
+    if (d == NULL)
+        return err->status;
+    snprintf(d->name.label, sizeof(d->name.label), "%s", name);
     return carry_out(life, job, d, err);
 }

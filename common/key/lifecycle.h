@@ -62,6 +62,16 @@ enum kyok_status kyok_key_generate_recorded(struct kyok_context *context,
                                             const struct kyok_generate_request *request,
                                             struct kyok_reference **made, struct kyok_error *err);
 
+/* A key in every token of the group that reference fits, two at least: made in one for the moment,
+ * wrapped for each. It cannot leave any, but meets non-extractable only; where the group requires
+ * never-extractable it is refused. All get it or none; a run that was killed is made up for by the
+ * next. allow_sha1: as for kyok_key_rotate(). */
+enum kyok_status kyok_key_generate_everywhere(struct kyok_context *context,
+                                              const struct kyok_reference *reference,
+                                              const struct kyok_generate_request *request,
+                                              bool allow_sha1, struct kyok_reference **made,
+                                              struct kyok_error *err);
+
 /* A new version; descendants of an AES key are rewrapped to it and older AES versions deactivated.
  * A rotation that was interrupted is completed instead. *made: its reference. In a group of several
  * tokens each gets the version, wrapped from one to the others, or none does; allow_sha1: where the

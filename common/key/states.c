@@ -180,7 +180,16 @@ static enum kyok_status record_to_be(const struct kyok_life *life,
     return check_dates(version, err);
 }
 
-static enum kyok_status refuse_existing(const struct kyok_life *life, struct kyok_error *err)
+enum kyok_status kyok_life_need_new_name(const struct kyok_life *life, struct kyok_error *err)
+{
+    KYOK_TRY(kyok_life_need_name(life, err));
+    if (strcmp(life->base, life->reference->object) == 0)
+        return KYOK_OK;
+    return kyok_fail(err, KYOK_INVALID, life->reference->text,
+                     "a name that ends with .vN means a version");
+}
+
+enum kyok_status kyok_life_refuse_existing(const struct kyok_life *life, struct kyok_error *err)
 {
     struct kyok_key_name by_label = {.id_size = 0};
     KYOK_AUTO_KEY struct kyok_key *key = NULL;
@@ -209,11 +218,8 @@ static enum kyok_status generate_in_token(struct kyok_context *context,
     if (record == NULL)
         return err->status;
     KYOK_TRY(kyok_life_begin(context, reference, &life, err));
-    KYOK_TRY(kyok_life_need_name(&life, err));
-    if (strcmp(life.base, reference->object) != 0)
-        return kyok_fail(err, KYOK_INVALID, reference->text,
-                         "a name that ends with .vN means a version");
-    KYOK_TRY(refuse_existing(&life, err));
+    KYOK_TRY(kyok_life_need_new_name(&life, err));
+    KYOK_TRY(kyok_life_refuse_existing(&life, err));
     if (with_id.id.size == 0 && reference->has_id)
         with_id.id = kyok_bytes(reference->id, reference->id_size);
     KYOK_TRY(record_to_be(&life, &with_id, record, err));

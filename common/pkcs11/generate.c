@@ -321,6 +321,9 @@ enum kyok_status kyok_group_generate(struct kyok_group *group,
                          kyok_group_look_anew(group, deadline);
          n++)
         status = kyok_group_call(group, NULL, &plan, deadline, err);
+    if (status == KYOK_AMBIGUOUS) /* one that never leaves its token cannot be given to another */
+        kyok_remedy(err, "name one of them with token= and clone the key with the vendor's tool; "
+                         "where non-extractable is enough: kyok key generate --replicate");
     event.result = kyok_status_name(status);
     kyok_event_emit(&event);
     return status;

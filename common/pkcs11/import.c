@@ -71,9 +71,9 @@ static void template_pair(struct kyok_template *template, const struct kyok_impo
     kyok_template_name(template, &request->name);
 }
 
-/* Its id is made of its content: one that is there is the same. */
+/* Its id is made of its content: one that is there is the same. *made 0 then. */
 static CK_RV put_public_half(const struct kyok_lease *lease,
-                             const struct kyok_import_request *request)
+                             const struct kyok_import_request *request, CK_OBJECT_HANDLE *made)
 {
     static const CK_OBJECT_CLASS object_class = CKO_PUBLIC_KEY;
     CK_KEY_TYPE key_type = kyok_import_key_type(request->type);
@@ -87,6 +87,7 @@ static CK_RV put_public_half(const struct kyok_lease *lease,
     CK_RV rv = kyok_objects_find(lease, CKO_PUBLIC_KEY, request->name.label, request->name.id,
                                  request->name.id_size, found, 1, &count);
 
+    *made = CK_INVALID_HANDLE;
     if (rv != CKR_OK || count > 0)
         return rv;
     if (kyok_spki_type(request->public_key, &bits) != request->type ||
@@ -105,7 +106,7 @@ static CK_RV put_public_half(const struct kyok_lease *lease,
         kyok_template_put(&template, CKA_EC_PARAMS, parameters.data, parameters.size);
         kyok_template_put(&template, CKA_EC_POINT, first.data, first.size);
     }
-    return lease->f->C_CreateObject(lease->handle, template.fields, template.count, &found[0]);
+    return lease->f->C_CreateObject(lease->handle, template.fields, template.count, made);
 }
 
 CK_RV kyok_unwrap_material(const struct kyok_lease *lease, CK_OBJECT_HANDLE carrier,
@@ -114,14 +115,17 @@ CK_RV kyok_unwrap_material(const struct kyok_lease *lease, CK_OBJECT_HANDLE carr
     static const CK_OBJECT_CLASS object_class = CKO_PRIVATE_KEY;
     CK_MECHANISM kwp = {CKM_AES_KEY_WRAP_PAD, NULL, 0};
     CK_KEY_TYPE key_type = kyok_import_key_type(request->type);
+    CK_OBJECT_HANDLE public_half = CK_INVALID_HANDLE;
     struct kyok_template template = {.count = 0};
+    unsigned now = request->usage & ~request->withheld;
+    CK_RV rv;
 
     if (request->type == KYOK_KEY_AES) {
         kyok_template_aes(&template, true, false);
         kyok_template_name(&template, &request->name);
-        kyok_template_usage(&template, request->usage);
+        kyok_template_usage(&template, now);
     } else {
-        CK_RV rv = put_public_half(lease, request);
+        rv = put_public_half(lease, request, &public_half);
 
         if (rv != CKR_OK)
             return rv;
@@ -129,13 +133,16 @@ CK_RV kyok_unwrap_material(const struct kyok_lease *lease, CK_OBJECT_HANDLE carr
         kyok_template_bool(&template, CKA_PRIVATE, true);
         kyok_template_bool(&template, CKA_SENSITIVE, true);
         kyok_template_bool(&template, CKA_EXTRACTABLE, false);
-        kyok_template_bool(&template, CKA_SIGN, request->usage & KYOK_USAGE_SIGN);
-        kyok_template_bool(&template, CKA_DECRYPT, request->usage & KYOK_USAGE_DECRYPT);
-        kyok_template_bool(&template, CKA_UNWRAP, request->usage & KYOK_USAGE_UNWRAP);
-        kyok_template_bool(&template, CKA_DERIVE, request->usage & KYOK_USAGE_DERIVE);
+        kyok_template_bool(&template, CKA_SIGN, now & KYOK_USAGE_SIGN);
+        kyok_template_bool(&template, CKA_DECRYPT, now & KYOK_USAGE_DECRYPT);
+        kyok_template_bool(&template, CKA_UNWRAP, now & KYOK_USAGE_UNWRAP);
+        kyok_template_bool(&template, CKA_DERIVE, now & KYOK_USAGE_DERIVE);
     }
-    return lease->f->C_UnwrapKey(lease->handle, &kwp, carrier, (CK_BYTE *)request->material.data,
-                                 request->material.size, template.fields, template.count, object);
+    rv = lease->f->C_UnwrapKey(lease->handle, &kwp, carrier, (CK_BYTE *)request->material.data,
+                               request->material.size, template.fields, template.count, object);
+    if (rv != CKR_OK && public_half != CK_INVALID_HANDLE) /* nobody would look for it again */
+        (void)lease->f->C_DestroyObject(lease->handle, public_half);
+    return rv;
 }
 
 /* --- import --- */

@@ -50,13 +50,40 @@ void kyok_template_aes(struct kyok_template *template, bool token, bool extracta
 
 /* --- every member --- */
 
+/* A member that has no such key has nothing to do: the key was destroyed there by a run that was
+ * killed, or is not replicated there yet. One at least must have it. */
+static enum kyok_status on_each(struct kyok_token *const *members, size_t count,
+                                struct kyok_group *group, struct kyok_group_key *key,
+                                const struct kyok_plan *plan, struct kyok_deadline deadline,
+                                struct kyok_error *err)
+{
+    struct kyok_error missing = {.status = KYOK_OK};
+    size_t done = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        bool next_member;
+        enum kyok_status status;
+
+        if (kyok_call_is_late(deadline, plan->verb, members[i]->label, err))
+            return err->status;
+        status = kyok_token_call(members[i], group, key, plan, deadline, &next_member, err);
+        if (status == KYOK_OK)
+            done++;
+        else if (key != NULL && status == KYOK_NOT_FOUND)
+            missing = *err;
+        else
+            return status;
+    }
+    *err = done > 0 ? (struct kyok_error){.status = KYOK_OK} : missing;
+    return err->status;
+}
+
 enum kyok_status kyok_group_every_member(struct kyok_group *group, struct kyok_group_key *key,
                                          const struct kyok_reference *reference,
                                          const struct kyok_plan *plan,
                                          struct kyok_deadline deadline, struct kyok_error *err)
 {
     struct kyok_token *members[KYOK_GROUP_MEMBERS];
-    bool next_member;
     size_t count;
 
     KYOK_TRY(kyok_group_discover(group, true, deadline, err));
@@ -69,12 +96,7 @@ enum kyok_status kyok_group_every_member(struct kyok_group *group, struct kyok_g
                   group->uri_count);
         return kyok_remedy(err, "bring the others back first");
     }
-    for (size_t i = 0; i < count; i++) {
-        if (kyok_call_is_late(deadline, plan->verb, members[i]->label, err))
-            return err->status;
-        KYOK_TRY(kyok_token_call(members[i], group, key, plan, deadline, &next_member, err));
-    }
-    return KYOK_OK;
+    return on_each(members, count, group, key, plan, deadline, err);
 }
 
 /* --- usage --- */

@@ -39,7 +39,8 @@ CK_RV kyok_descendant_unwrap(const struct kyok_lease *lease, const struct kyok_g
 /* What the group's require means for a key that was unwrapped. */
 enum kyok_require kyok_require_of_unwrapped(const struct kyok_group *group);
 
-/* Runs plan on every member, each of which must answer. key may be NULL. */
+/* Runs plan on every member, each of which must answer; with key, on those that have it, one at
+ * least. */
 enum kyok_status kyok_group_every_member(struct kyok_group *group, struct kyok_group_key *key,
                                          const struct kyok_reference *reference,
                                          const struct kyok_plan *plan,
@@ -63,7 +64,7 @@ struct kyok_passage {
     struct kyok_bytes public_key; /* a pair's SubjectPublicKeyInfo */
     enum kyok_hash hash;          /* of RSA-OAEP */
     struct kyok_key_name name;    /* at the target */
-    unsigned usage;
+    unsigned usage, withheld;
     /* The target's transport key. */
     uint8_t modulus[KYOK_PASSAGE_MODULUS_MOST], exponent[8];
     CK_ULONG modulus_size, exponent_size;
@@ -72,6 +73,10 @@ struct kyok_passage {
     uint8_t material[KYOK_PASSAGE_MATERIAL_MOST]; /* the key under this one */
     size_t material_size;
 };
+/* To make a pair takes some tokens longer than all else: each token has time of its own. Not where
+ * the caller is released at the deadline: what it gave up must not go on for long. */
+struct kyok_deadline kyok_passage_deadline(const struct kyok_group *group,
+                                           struct kyok_deadline whole);
 /* At the target: a transport pair of the session, public half first. */
 CK_RV kyok_passage_offer(const struct kyok_lease *lease, struct kyok_passage *passage,
                          CK_OBJECT_HANDLE pair[2]);

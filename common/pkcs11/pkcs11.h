@@ -138,6 +138,7 @@ struct kyok_import_request {
     struct kyok_bytes public_key; /* SubjectPublicKeyInfo of a pair */
     struct kyok_key_name name;
     unsigned usage;
+    unsigned withheld;      /* of usage: what the key's state takes from it for now */
     uint8_t check_value[3]; /* AES: in what is expected, out of the key that came in */
 };
 /* The first three bytes of an encrypted zero block, as paper keeps it. */
@@ -151,12 +152,22 @@ enum kyok_status kyok_group_import(struct kyok_group_key *transport,
                                    struct kyok_import_request *request,
                                    struct kyok_deadline deadline, struct kyok_error *err);
 
+/* Destroys the record of this name in every token. */
+enum kyok_status kyok_group_record_forget(struct kyok_group *group,
+                                          const struct kyok_reference *reference, const char *name,
+                                          struct kyok_deadline deadline, struct kyok_error *err);
+
 /* The same AES, RSA or EC key into the group's token that is labelled target, wrapped from token to
  * token under RSA-OAEP with hash. KYOK_REFUSED for a key that may not leave its token. */
-enum kyok_status kyok_group_replicate(struct kyok_group_key *key, const char *target,
-                                      const struct kyok_key_name *name, unsigned usage,
-                                      enum kyok_hash hash, struct kyok_deadline deadline,
-                                      struct kyok_error *err);
+struct kyok_replicate_request {
+    const char *target;
+    const struct kyok_key_name *name;
+    unsigned usage, withheld; /* as for an import */
+    enum kyok_hash hash;
+};
+enum kyok_status kyok_group_replicate(struct kyok_group_key *key,
+                                      const struct kyok_replicate_request *request,
+                                      struct kyok_deadline deadline, struct kyok_error *err);
 
 /* How many tokens of the group reference fits, all of which must be there. */
 enum kyok_status kyok_group_tokens(struct kyok_group *group, const struct kyok_reference *reference,

@@ -165,6 +165,31 @@ enum kyok_status kyok_group_record_write(struct kyok_group *group,
     return kyok_group_every_member(group, NULL, reference, &plan, deadline, err);
 }
 
+static CK_RV forget_record_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
+{
+    CK_OBJECT_HANDLE found[8];
+    size_t count;
+    CK_RV rv = find_records(call->lease, arg, found, 8, &count);
+
+    (void)err;
+    for (size_t i = 0; rv == CKR_OK && i < count; i++)
+        rv = call->lease->f->C_DestroyObject(call->lease->handle, found[i]);
+    return rv;
+}
+
+enum kyok_status kyok_group_record_forget(struct kyok_group *group,
+                                          const struct kyok_reference *reference, const char *name,
+                                          struct kyok_deadline deadline, struct kyok_error *err)
+{
+    struct kyok_plan plan = {.verb = "take back a key's record",
+                             .attempt = forget_record_on,
+                             .arg = (void *)name,
+                             .login = true,
+                             .write = true};
+
+    return kyok_group_every_member(group, NULL, reference, &plan, deadline, err);
+}
+
 /* --- all of them --- */
 
 struct gathering {

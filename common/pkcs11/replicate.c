@@ -168,7 +168,8 @@ CK_RV kyok_passage_unwrap(const struct kyok_lease *lease, const struct kyok_pass
                                           .type = r->type,
                                           .public_key = r->public_key,
                                           .name = r->name,
-                                          .usage = r->usage};
+                                          .usage = r->usage,
+                                          .withheld = r->withheld};
     CK_OBJECT_HANDLE carrier, object;
     CK_RV rv = kyok_unwrap_carrier(lease, transport, r->hash,
                                    kyok_bytes(r->wrapped, r->wrapped_size), &carrier);
@@ -178,6 +179,12 @@ CK_RV kyok_passage_unwrap(const struct kyok_lease *lease, const struct kyok_pass
     rv = kyok_unwrap_material(lease, carrier, &request, &object);
     (void)lease->f->C_DestroyObject(lease->handle, carrier);
     return rv;
+}
+
+struct kyok_deadline kyok_passage_deadline(const struct kyok_group *group,
+                                           struct kyok_deadline whole)
+{
+    return group->config->isolate ? whole : kyok_deadline_in_ms(group->config->timeout_ms);
 }
 
 /* With the target's session held, the source is asked in between. */
@@ -190,6 +197,7 @@ static CK_RV replicate_on(const struct kyok_call *call, void *arg, struct kyok_e
         .verb = "replicate", .attempt = wrap_on_source, .arg = r, .login = true};
     CK_OBJECT_CLASS object_class = r->key->type == KYOK_KEY_AES ? CKO_SECRET_KEY : CKO_PRIVATE_KEY;
     CK_OBJECT_HANDLE found[1], pair[2];
+    struct kyok_deadline deadline;
     bool next_member;
     size_t count;
     CK_RV rv = kyok_objects_find(lease, object_class, passage->name.label, passage->name.id,
@@ -200,7 +208,8 @@ static CK_RV replicate_on(const struct kyok_call *call, void *arg, struct kyok_e
     rv = kyok_passage_offer(lease, passage, pair);
     if (rv != CKR_OK)
         return rv;
-    if (kyok_token_call(r->source, r->key->group, r->key, &plan, r->deadline, &next_member, err) ==
+    deadline = kyok_passage_deadline(r->key->group, r->deadline);
+    if (kyok_token_call(r->source, r->key->group, r->key, &plan, deadline, &next_member, err) ==
         KYOK_OK)
         rv = kyok_passage_unwrap(lease, passage, pair[1]);
     kyok_passage_close(lease, pair);
@@ -218,19 +227,19 @@ static struct kyok_token *member(struct kyok_group *group, const char *label, bo
     return NULL;
 }
 
-enum kyok_status kyok_group_replicate(struct kyok_group_key *key, const char *target,
-                                      const struct kyok_key_name *name, unsigned usage,
-                                      enum kyok_hash hash, struct kyok_deadline deadline,
-                                      struct kyok_error *err)
+enum kyok_status kyok_group_replicate(struct kyok_group_key *key,
+                                      const struct kyok_replicate_request *request,
+                                      struct kyok_deadline deadline, struct kyok_error *err)
 {
     struct replication r = {
         .key = key,
         .deadline = deadline,
         .passage = {.type = key->type,
                     .public_key = kyok_bytes(key->public_key, key->public_key_size),
-                    .hash = hash,
-                    .name = *name,
-                    .usage = usage}};
+                    .hash = request->hash,
+                    .name = *request->name,
+                    .usage = request->usage,
+                    .withheld = request->withheld}};
     struct kyok_plan plan = {
         .verb = "replicate", .attempt = replicate_on, .arg = &r, .login = true, .write = true};
     struct kyok_token *to;
@@ -238,16 +247,18 @@ enum kyok_status kyok_group_replicate(struct kyok_group_key *key, const char *ta
 
     if (key->type != KYOK_KEY_AES && key->type != KYOK_KEY_RSA && key->type != KYOK_KEY_EC) {
         kyok_fail(err, KYOK_UNSUPPORTED, key->reference->text,
-                  "no token unwraps a key of this type: AES, RSA and EC keys are replicated");
-        return kyok_remedy(err, "clone the token with the vendor's tool");
+                  "a key of this type does not get into token \"%s\" by CKM_AES_KEY_WRAP_PAD: AES, "
+                  "RSA and EC keys are replicated",
+                  request->target);
+        return kyok_remedy(err, "clone the token with the vendor's tool, or use an EC key");
     }
     KYOK_TRY(kyok_group_discover(key->group, true, deadline, err));
-    to = member(key->group, target, true);
-    r.source = member(key->group, target, false);
+    to = member(key->group, request->target, true);
+    r.source = member(key->group, request->target, false);
     if (to == NULL || r.source == NULL)
         return kyok_fail(err, KYOK_NOT_FOUND, key->group->config->name,
                          "the group needs token \"%s\", which is to get the key, and another that "
                          "has it",
-                         target);
+                         request->target);
     return kyok_token_call(to, key->group, NULL, &plan, deadline, &next_member, err);
 }

@@ -123,11 +123,12 @@ static CK_RV into_each(const struct kyok_call *call, struct spreading *s, struct
 
     s->source = call->lease;
     for (size_t i = 0; i < s->count && rv == CKR_OK && err->status == KYOK_OK; i++) {
+        struct kyok_deadline deadline = kyok_passage_deadline(s->group, s->deadline);
+
         if (s->tokens[i] == call->lease->token)
             rv = receive_on(call, s, err);
         else
-            (void)kyok_token_call(s->tokens[i], s->group, NULL, &plan, s->deadline, &next_member,
-                                  err);
+            (void)kyok_token_call(s->tokens[i], s->group, NULL, &plan, deadline, &next_member, err);
     }
     return rv;
 }

@@ -425,11 +425,7 @@ is "each its own" "$(grep '^\[token' "$new" | sort | tr '\n' ' ')" "[token my-to
 # --- events ----------------------------------------------------------------------------------------------
 
 # Everything that this test's commands tell goes to a socket of its own, one event on each line.
-background perl -MIO::Socket::UNIX -e '
-    my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0]) or die;
-    open my $out, ">", $ARGV[1]; $out->autoflush(1);
-    print $out "$_\n" while defined $s->recv($_, 65536)' "$SANDBOX/events.sock" "$SANDBOX/events"
-wait_for 5 test -S "$SANDBOX/events.sock"
+events_collect "$SANDBOX/events.sock" "$SANDBOX/events"
 export KYOK_EVENT_SOCKET=$SANDBOX/events.sock
 "$KYOK" key generate 'pkcs11:token=web;object=seen' --type ec-p256 --config "$only" >/dev/null
 printf '0000\n' >"$pin"

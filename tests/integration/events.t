@@ -12,11 +12,7 @@ faulty_new hsm one || skip_all "no faulty module"
 pin=$(pin_file)
 kyok_conf '[token t]' "module = $SANDBOX/hsm.so" 'uri = pkcs11:token=t' "pin-source = file:$pin" 'timeout = 20' \
     '[key root]' 'uri = pkcs11:token=t;object=root' '[key www]' 'uri = pkcs11:token=t;object=www'
-background perl -MIO::Socket::UNIX -e '
-    my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0]) or die;
-    open my $out, ">>", $ARGV[1]; $out->autoflush(1);
-    print $out "$_\n" while defined $s->recv($_, 65536)' "$SANDBOX/socket" "$SANDBOX/events"
-wait_for 30 test -S socket
+events_collect "$SANDBOX/socket" "$SANDBOX/events"
 export KYOK_EVENT_SOCKET=$SANDBOX/socket
 
 # tells NAME TYPE REGEX: an event of this type came whose JSON, without blanks, fits.

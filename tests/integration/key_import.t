@@ -82,6 +82,8 @@ import hashlib, json, subprocess
 j = json.load(open("swap.sealed"))
 subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "other.pem"], check=True, stderr=subprocess.DEVNULL)
 spki = subprocess.run(["openssl", "pkey", "-in", "other.pem", "-pubout", "-outform", "DER"], check=True, capture_output=True).stdout
+material = j["material"]
+j["material"] = ("0" if material[0] != "0" else "1") + material[1:]; json.dump(j, open("damaged", "w")); j["material"] = material
 j["public-key"] = spki.hex(); j["check-value"] = hashlib.sha256(spki).hexdigest()[:6]
 json.dump(j, open("swapped", "w"))
 j["public-key"] = spki.hex()[:-2]; json.dump(j, open("cut", "w"))
@@ -89,6 +91,8 @@ j["type"] = "dsa"; json.dump(j, open("dsa", "w"))
 PY
 refused 'another public half than the private one' any 'does not belong to its private half' "$KYOK" key import "$(k swap)" swapped
 unlike 'and nothing of it stays' "$("$KYOK" key list)" 'private.*object=swap;|object=swap$'
+refused 'a private half that was altered' any '' "$KYOK" key import "$(k swap)" damaged
+unlike 'leaves no public half' "$(p11tool hsm --token-label t -O --type pubkey 2>/dev/null)" 'label: *swap$'
 refused 'a public half that is none' any '' "$KYOK" key import "$(k swap)" cut
 refused 'a type that kyok does not bring' any 'no usable "type"' "$KYOK" key import "$(k swap)" dsa
 ok 'then the right one' "$KYOK" key import "$(k swap)" swap.sealed

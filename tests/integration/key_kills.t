@@ -113,4 +113,12 @@ both_rotated() {
         done; }
 }
 killed 'rotate in two tokens' both_rotated "$KYOK" key rotate "$both" --allow-oaep-sha1
+[ -n "${KYOK_LONG:-}" ] || step=67
+shared='pkcs11:object=shared?kyok-group=hsm'
+both_made() {
+    opens work/both.jwe || return 1
+    [ "$1" = before ] || { [ "$(state "$shared")" = shared:active ] && "$KYOK" seal --to "$shared" secret >/dev/null; }
+}
+again() { "$@" || "$@" 2>&1 | grep 'already'; }
+killed 'generate in two tokens' both_made "$KYOK" key generate "$shared" --type aes-256 --replicate --allow-oaep-sha1
 done_testing

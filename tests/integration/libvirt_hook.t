@@ -10,6 +10,11 @@ at_end+=(libvirtd_stop)
 
 cd "$SANDBOX" || exit 1
 ok "hook, token and kyok.conf are in place" libvirtd_hook_install
+mkdir -p /run/systemd/journal # libvirtd hands no environment down: events go where they go in the field
+events_collect /run/systemd/journal/socket "$SANDBOX/journal"
+# tells NAME REGEX: the hook has told the journal of such an event since the last forget.
+tells() { wait_for 30 grep -Eq "^MESSAGE=\{.*$2" journal; like "$1" "$(grep '^MESSAGE=' journal)" "$2"; }
+forget() { : >journal; }
 ok "libvirtd answers" libvirtd_start
 ok "the host is hardened" "$KYOK" vm harden
 
@@ -20,7 +25,9 @@ domain_uuid() { virsh -q domuuid "$1" | head -1; }
 # --- start and stop ---
 ok "a VM on a raw disk of kyok's" libvirtd_vm raw "$SANDBOX/raw.img"
 ok "its secrets are looked for from now on" leaks_watch raw.img
+forget
 ok "starts ($LIBVIRT_TYPE)" virsh -q start --paused raw
+tells 'the journal knows who opened which disk of which VM, with which key' '"event":"open".*"program":"kyok-libvirt-hook","key":"pkcs11:token=bank;[^"]*object=root","use":"vm-disk","owner":"luks:[-0-9a-f]+ vm:'"$(domain_uuid raw)"'","result":"ok"'
 is "and runs" "$(virsh domstate raw | head -1)" paused
 ok "its secret is gone as soon as it runs" no_secrets
 is "no mark is left" "$(ls /run/kyok/starting)" ""
@@ -109,7 +116,9 @@ mv away loose.img.kyok
 # --- the custodian is away ---
 mv /etc/softhsm/softhsm2.conf /etc/softhsm/away
 begun=$(now_ms)
+forget
 start_refused "custodian away: refused, naming the key" 'key pkcs11:token=bank'
+tells 'which the journal knows, too' '"event":"refuse".*"program":"kyok-libvirt-hook".*"use":"vm-disk".*"result":"unreachable"'
 at_most "within the deadline (ms)" $(($(now_ms) - begun)) 4500
 mv /etc/softhsm/away /etc/softhsm/softhsm2.conf
 ok "back: the next start works" virsh -q start --paused raw

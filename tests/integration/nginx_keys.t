@@ -74,11 +74,7 @@ load_end() {
 full() { metric "$plain" kyok_full_handshakes_total; }
 
 # --- nginx -t -------------------------------------------------------------------------------------------
-background perl -MIO::Socket::UNIX -e '
-    my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0]) or die;
-    open my $out, ">>", $ARGV[1]; $out->autoflush(1);
-    print $out "$_\n" while defined $s->recv($_, 65536)' "$SANDBOX/socket" "$SANDBOX/events"
-wait_for 30 test -S "$SANDBOX/socket"
+events_collect "$SANDBOX/socket" "$SANDBOX/events"
 configure
 ok "nginx -t accepts keys that are there" env KYOK_EVENT_SOCKET="$SANDBOX/socket" bash -c "$(declare -f nginx_run)
     NGX=$NGX nginx_preload=$nginx_preload nginx_run -t"

@@ -57,6 +57,7 @@ enum faulty_lie {
         512, /* no lie but a habit of some HSMs: AES-GCM makes its own IV, see below */
     FAULTY_LIE_ATTRIBUTE_STOPS = 1024, /* C_GetAttributeValue ends at the first one it lacks */
     FAULTY_LIE_MONTGOMERY = 2048,      /* no lie but a gift: X25519 and X448 keys */
+    FAULTY_LIE_OAEP_HASH = 4096, /* wraps and unwraps with RSA-OAEP of any hash, by SHA-1 inside */
 };
 
 #define FAULTY_MAGIC 0x6661756cu

@@ -60,16 +60,34 @@ CK_RV faulty_C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanis
     return faulty_leave(&call);
 }
 
+/* SoftHSM knows RSA-OAEP with SHA-1 alone; what a token with another hash wraps nobody else reads.
+ */
+static CK_MECHANISM *oaep_of_any_hash(CK_MECHANISM *mechanism, CK_MECHANISM *by_sha1,
+                                      CK_RSA_PKCS_OAEP_PARAMS *parameters)
+{
+    if (mechanism == NULL || mechanism->mechanism != CKM_RSA_PKCS_OAEP ||
+        !faulty_lies(FAULTY_LIE_OAEP_HASH))
+        return mechanism;
+    *parameters = *(CK_RSA_PKCS_OAEP_PARAMS *)mechanism->pParameter;
+    parameters->hashAlg = CKM_SHA_1;
+    parameters->mgf = CKG_MGF1_SHA1;
+    *by_sha1 = (CK_MECHANISM){CKM_RSA_PKCS_OAEP, parameters, sizeof(*parameters)};
+    return by_sha1;
+}
+
 CK_RV faulty_C_WrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
                        CK_OBJECT_HANDLE wrapping_key, CK_OBJECT_HANDLE key, unsigned char *wrapped,
                        CK_ULONG *size)
 {
     struct faulty_call call;
+    CK_RSA_PKCS_OAEP_PARAMS oaep;
+    CK_MECHANISM by_sha1;
     if (faulty_enter_key(&call, FAULTY_C_WrapKey, &session, mechanism, CKF_WRAP, &wrapping_key) &&
         !faulty_inner(&key))
         call.rv = CKR_KEY_HANDLE_INVALID;
     if (call.rv == CKR_OK)
-        call.rv = faulty_self.real->C_WrapKey(session, mechanism, wrapping_key, key, wrapped, size);
+        call.rv = faulty_self.real->C_WrapKey(session, oaep_of_any_hash(mechanism, &by_sha1, &oaep),
+                                              wrapping_key, key, wrapped, size);
     return faulty_leave(&call);
 }
 
@@ -78,10 +96,13 @@ CK_RV faulty_C_UnwrapKey(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
                          CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *key)
 {
     struct faulty_call call;
+    CK_RSA_PKCS_OAEP_PARAMS oaep;
+    CK_MECHANISM by_sha1;
     if (faulty_enter_key(&call, FAULTY_C_UnwrapKey, &session, mechanism, CKF_UNWRAP,
                          &unwrapping_key))
-        call.rv = faulty_self.real->C_UnwrapKey(session, mechanism, unwrapping_key, wrapped, size,
-                                                template, count, key);
+        call.rv =
+            faulty_self.real->C_UnwrapKey(session, oaep_of_any_hash(mechanism, &by_sha1, &oaep),
+                                          unwrapping_key, wrapped, size, template, count, key);
     if (call.rv == CKR_OK)
         *key = faulty_outer(*key);
     return faulty_leave(&call);

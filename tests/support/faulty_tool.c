@@ -390,6 +390,7 @@ static const struct {
     {"own-iv", FAULTY_LIE_OWN_IV},
     {"attribute-stops", FAULTY_LIE_ATTRIBUTE_STOPS},
     {"montgomery", FAULTY_LIE_MONTGOMERY},
+    {"oaep-hash", FAULTY_LIE_OAEP_HASH},
 };
 
 static int lie(struct arguments *a)

@@ -138,6 +138,15 @@ background() {
     disown "$PID" # or bash tells of its end
 }
 
+# events_collect SOCKET FILE: FILE gets a line for each datagram that comes to SOCKET.
+events_collect() {
+    background perl -MIO::Socket::UNIX -e '
+        my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0]) or die;
+        open my $out, ">>", $ARGV[1]; $out->autoflush(1);
+        print $out "$_\n" while defined $s->recv($_, 65536)' "$1" "$2"
+    wait_for 30 test -S "$1"
+}
+
 # stop PID [SIGNAL]: ends the process group of something that background started, waits for it.
 stop() {
     local i
