@@ -119,7 +119,7 @@ refused 'not of a type that does not pass' 1 'CKM_AES_KEY_WRAP_PAD' "$KYOK" key 
 refused 'not with a life to come' 2 'kyok key state' "$KYOK" key generate "$(r new)" --type aes-256 --replicate --pre-active
 faulty plain fail C_UnwrapKey CKR_DEVICE_ERROR
 refused 'not where one token fails' any 'CKR_DEVICE_ERROR' "$KYOK" key generate "$(r new)" --type aes-256 --replicate
-faulty plain clear
+faulty plain clear && faulty plain lie oaep-hash
 is 'then none has it, nor a record' "$(of first one new) $(of second two new) $(p11tool first --token-label one -O --type data 2>/dev/null | grep -c "'new'")" '0 0 0'
 ok 'then each gets it' "$KYOK" key generate "$(r new)" --type aes-256 --replicate
 is 'active, in both' "$(of first one new) $(of second two new) $(versions new)" '1 1 new:active'
