@@ -225,6 +225,10 @@ void ngx_kyok_stats_sum(ngx_kyok_worker_t *sum);
 
 void ngx_kyok_log_init(ngx_cycle_t *cycle);
 void ngx_kyok_log_flush(void);
+/* within SSL_do_handshake(), which has failed for want of a key operation:
+ * nginx's line about it may be one of very many */
+void ngx_kyok_log_failure(ngx_connection_t *c);
+void ngx_kyok_log_failures(void);
 
 
 extern ngx_module_t  ngx_kyok_module;

@@ -260,6 +260,7 @@ static void
 ngx_kyok_exit_process(ngx_cycle_t *cycle)
 {
     ngx_kyok_stats_exit();
+    ngx_kyok_log_failures();
 
     if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
     {

@@ -4,8 +4,8 @@
  *
  * What the module keeps with each SSL object: how long its handshake waited
  * for key operations; and the notices that a client's handshake begins, as
- * nginx has no hook of its own for upstream connections, and that a server
- * has answered the ClientHello.
+ * nginx has no hook of its own for upstream connections, that a server has
+ * answered the ClientHello, and that its handshake has failed.
  */
 
 
@@ -79,6 +79,18 @@ ngx_kyok_ssl_info(const ngx_ssl_conn_t *ssl_conn, int where, int ret)
 
             if (c) {
                 ngx_kyok_host_server_hello(c);
+            }
+        }
+
+        return;
+    }
+
+    if (where == SSL_CB_ACCEPT_EXIT) {
+        if (ret <= 0 && ERR_peek_error()) {
+            c = ngx_ssl_get_connection(ssl_conn);
+
+            if (c) {
+                ngx_kyok_log_failure(c);
             }
         }
 

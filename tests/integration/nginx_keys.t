@@ -146,11 +146,19 @@ begin
 ok "keys are good" wait_for 120 metric_reaches "$plain" "$good" 2
 before=$(metric "$plain" kyok_waits_timed_out_total)
 faulty one hang C_Sign 4
-load "$https" clients=4 count=4 tls=1.3
-is "an HSM that hangs: the clients get alerts" "$load_failed $load_alerts" "4 4"
+load "$https" clients=4 count=40 tls=1.3
+is "an HSM that hangs: the clients get alerts" "$load_failed $load_alerts" "40 40"
 at_least "at the group's deadline" $(($(metric "$plain" kyok_waits_timed_out_total) - before)) 1
 is "while the HSM still hangs" "$(faulty one hanging)" 4
 is "and the worker answers" "$(curl -sS -m 60 "http://127.0.0.1:$plain/")" hello
+# Each of them would be a line at [crit]: they are one for each cause and 5 s, and the number of the others.
+failures() {
+    perl -ne '$line++ if /\[crit\].*SSL_do_handshake\(\) failed.*kyok:/; $more += $1 if /\[error\].*kyok: (\d+) more handshakes failed/;
+        END { printf "%d %d\n", $line, $line + $more }' "$NGX/error.log"
+}
+all_told() { [[ $(failures) == *' 40' ]]; }
+ok "the log tells of all" wait_for 60 all_told
+at_most "in few lines" "$(failures | cut -d' ' -f1)" 20
 worker=$(nginx_worker)
 faulty one release
 ok "the HSM answers again: so does nginx" wait_for 60 serves
