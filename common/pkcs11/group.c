@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The definition of a group, and which references mean it. */
 #include "common/pkcs11/live.h"
+#include "common/pkcs11/refused_pins.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -39,6 +40,10 @@ enum kyok_status kyok_group_new(const struct kyok_token_config *config, struct k
         kyok_group_free(fresh);
         return kyok_fail(err, KYOK_SYSTEM, config->name, "no memory");
     }
+    if ((fresh->refused = kyok_refused_pins_new()) == NULL) {
+        kyok_group_free(fresh);
+        return kyok_fail(err, KYOK_SYSTEM, config->name, "no memory");
+    }
     fresh->serial = atomic_fetch_add(&last_serial, 1) + 1;
     if (parse_uris(fresh, err) != KYOK_OK) {
         kyok_group_free(fresh);
@@ -55,16 +60,11 @@ const char *kyok_group_name(const struct kyok_group *group)
 
 void kyok_group_free(struct kyok_group *group)
 {
-    struct kyok_rejected_pin *entry;
     char **paths;
 
     if (group == NULL)
         return;
-    while ((entry = atomic_load(&group->rejected)) != NULL) {
-        atomic_store(&group->rejected, entry->next);
-        kyok_secret_free(entry->pin);
-        free(entry);
-    }
+    kyok_refused_pins_free(group->refused);
     paths = atomic_load(&group->searched);
     for (size_t i = 0; paths != NULL && paths[i] != NULL; i++)
         free(paths[i]);

@@ -207,17 +207,13 @@ CK_RV kyok_context_login(const struct kyok_lease *lease, struct kyok_group *grou
 
 /* --- group.c, call.c --- */
 
-struct kyok_rejected_pin {
-    struct kyok_rejected_pin *next;
-    char serial[17], label[33];
-    struct kyok_secret *pin;
-};
+struct kyok_refused_pins;
 
 struct kyok_group {
     const struct kyok_token_config *config;
     uint64_t serial;
     struct kyok_secret *pin; /* literal */
-    _Atomic(struct kyok_rejected_pin *) rejected;
+    struct kyok_refused_pins *refused;
     struct kyok_reference **uris;
     size_t uri_count;
     _Atomic(char **) searched; /* NULL-ended paths of p11-kit's modules, when config names none */

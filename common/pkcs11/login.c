@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/pkcs11/live.h"
+#include "common/pkcs11/refused_pins.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,21 +24,6 @@ static const char *source_text(const struct kyok_group *group, const struct kyok
     return source == NULL ? "no PIN source" : source;
 }
 
-/* --- PINs that were refused: kept so that none is tried twice, by children neither --- */
-
-static bool was_rejected(struct kyok_group *group, const struct kyok_token *token,
-                         const struct kyok_secret *pin)
-{
-    const struct kyok_rejected_pin *entry = atomic_load(&group->rejected);
-
-    for (; entry != NULL; entry = entry->next) {
-        if (strcmp(entry->serial, token->serial) == 0 && strcmp(entry->label, token->label) == 0 &&
-            kyok_bytes_equal_secret(kyok_secret_bytes(entry->pin), kyok_secret_bytes(pin)))
-            return true;
-    }
-    return false;
-}
-
 /* Else it was the token's state that refused (locked, not initialised, somebody else's login): that
  * passes, and the PIN may well be right. */
 static bool tells_a_wrong_pin(CK_RV rv)
@@ -47,23 +32,10 @@ static bool tells_a_wrong_pin(CK_RV rv)
            rv == CKR_PIN_EXPIRED;
 }
 
-static void remember_rejected(struct kyok_group *group, const struct kyok_token *token,
-                              const struct kyok_secret *pin)
+static bool was_refused(struct kyok_group *group, const struct kyok_token *token,
+                        const struct kyok_secret *pin)
 {
-    struct kyok_rejected_pin *entry = calloc(1, sizeof(*entry));
-
-    if (entry == NULL)
-        return;
-    entry->pin = kyok_secret_copy(kyok_secret_bytes(pin));
-    if (entry->pin == NULL) {
-        free(entry);
-        return;
-    }
-    strcpy(entry->serial, token->serial);
-    strcpy(entry->label, token->label);
-    entry->next = atomic_load(&group->rejected);
-    while (!atomic_compare_exchange_weak(&group->rejected, &entry->next, entry))
-        ;
+    return kyok_refused_pins_have(group->refused, token->serial, token->label, pin);
 }
 
 /* --- one login --- */
@@ -108,7 +80,7 @@ static enum kyok_status refused(struct kyok_group *group, const struct kyok_toke
         snprintf(err->what, sizeof(err->what), "login refused; the PIN came from %s",
                  source_text(group, token));
         if (pin != NULL && tells_a_wrong_pin(rv))
-            remember_rejected(group, token, pin);
+            kyok_refused_pins_add(group->refused, token->serial, token->label, pin);
         if (err->remedy[0] == '\0' && tells_a_wrong_pin(rv))
             kyok_remedy(err, "correct it there%s: it is not tried again until it changes",
                         then_what(group, token));
@@ -168,7 +140,7 @@ static enum kyok_status try_pin(struct kyok_lease *lease, struct kyok_group *gro
     if (!(flags & CKF_PROTECTED_AUTHENTICATION_PATH) || group->pin != NULL ||
         pin_source(group, token) != NULL) {
         KYOK_TRY(get_pin(group, token, text, &pin, err));
-        if (was_rejected(group, lease->token, pin))
+        if (was_refused(group, token, pin))
             return refuse_again(group, token, text, err);
         if (flags & CKF_USER_PIN_FINAL_TRY)
             return refuse_last_try(group, token, text, err);
@@ -178,6 +150,20 @@ static enum kyok_status try_pin(struct kyok_lease *lease, struct kyok_group *gro
     if (*rv == CKR_USER_ALREADY_LOGGED_IN)
         *rv = CKR_OK;
     return *rv == CKR_OK ? KYOK_OK : refused(group, lease->token, text, pin, *rv, err);
+}
+
+/* A wrong PIN is one try of the token's few, not one for each worker of a server. */
+static enum kyok_status try_pin_in_turn(struct kyok_lease *lease, struct kyok_group *group,
+                                        const char *text, struct kyok_deadline deadline, CK_RV *rv,
+                                        struct kyok_error *err)
+{
+    const struct kyok_token *token = lease->token;
+    struct kyok_pin_turn *turn =
+        kyok_refused_pins_enter(group->refused, token->serial, token->label, deadline);
+    enum kyok_status status = try_pin(lease, group, text, rv, err);
+
+    kyok_refused_pins_leave(turn);
+    return status;
 }
 
 static void tell(const struct kyok_group *group, const char *text, enum kyok_status status,
@@ -214,7 +200,7 @@ enum kyok_status kyok_token_login(struct kyok_lease *lease, struct kyok_group *g
     token->login = KYOK_LOGGING_IN;
     token->logins++;
     pthread_mutex_unlock(&token->module->lock);
-    status = try_pin(lease, group, text, rv, err);
+    status = try_pin_in_turn(lease, group, text, deadline, rv, err);
     tell(group, text, status, err);
     pthread_mutex_lock(&token->module->lock);
     /* A renewal in the meantime has made this login void. */
@@ -248,7 +234,7 @@ CK_RV kyok_context_login(const struct kyok_lease *lease, struct kyok_group *grou
     if (!(token->flags & CKF_PROTECTED_AUTHENTICATION_PATH)) {
         if (get_pin(group, token, text, &pin, err) != KYOK_OK)
             return CKR_PIN_INCORRECT;
-        if (was_rejected(group, token, pin)) {
+        if (was_refused(group, token, pin)) {
             refuse_again(group, token, text, err);
             return CKR_PIN_INCORRECT;
         }

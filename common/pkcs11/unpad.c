@@ -4,6 +4,7 @@
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "common/pkcs11/unpad.h"
 #include "common/base/library_context.h"
+#include "common/pkcs11/hmac.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -104,26 +105,6 @@ int kyok_unpad_pkcs1_strict(struct kyok_bytes block, uint8_t *message, size_t ro
     return (int)size;
 }
 
-static bool hmac(struct kyok_bytes key, const struct kyok_bytes *parts, size_t count,
-                 uint8_t out[32])
-{
-    OSSL_LIB_CTX *library = kyok_library_context();
-    EVP_MAC *mac = library == NULL ? NULL : EVP_MAC_fetch(library, "HMAC", NULL);
-    EVP_MAC_CTX *context = mac == NULL ? NULL : EVP_MAC_CTX_new(mac);
-    char digest[] = "SHA256";
-    OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string("digest", digest, 0),
-                               OSSL_PARAM_construct_end()};
-    size_t size;
-    bool done = context != NULL && EVP_MAC_init(context, key.data, key.size, parameters);
-
-    for (size_t i = 0; done && i < count; i++)
-        done = EVP_MAC_update(context, parts[i].data, parts[i].size);
-    done = done && EVP_MAC_final(context, out, &size, 32);
-    EVP_MAC_CTX_free(context);
-    EVP_MAC_free(mac);
-    return done;
-}
-
 /* The draft's PRF: HMAC over counter, label and length in bits. */
 static bool expand(const uint8_t kdk[32], const char *label, uint8_t *out, size_t size)
 {
@@ -135,7 +116,7 @@ static bool expand(const uint8_t kdk[32], const char *label, uint8_t *out, size_
 
         counter[0] = (uint8_t)(n >> 8);
         counter[1] = (uint8_t)n;
-        if (!hmac(kyok_bytes(kdk, 32), parts, 3, part))
+        if (!kyok_hmac_sha256(kyok_bytes(kdk, 32), parts, 3, part))
             return false;
         memcpy(out + done, part, size - done < 32 ? size - done : 32);
     }
@@ -170,8 +151,8 @@ bool kyok_unpad_pkcs1_implicit(struct kyok_bytes block, struct kyok_bytes cipher
 
     if (block.size < 64 || block.size > RSA_MOST || *size < block.size - 11)
         return false;
-    done = hmac(rejection, &ciphertext, 1, kdk) && expand(kdk, "length", candidates, 256) &&
-           expand(kdk, "message", synthetic, block.size);
+    done = kyok_hmac_sha256(rejection, &ciphertext, 1, kdk) &&
+           expand(kdk, "length", candidates, 256) && expand(kdk, "message", synthetic, block.size);
     if (done) {
         synthetic_at = (uint32_t)block.size - synthetic_size(candidates, block.size);
         at = message_index(block, &good);

@@ -135,20 +135,29 @@ is "and its members" "$(curl -sS "http://127.0.0.1:$plain/kyok.json" | perl -MJS
     "60 6 custodian failovers failures in_flight latency_quarter_ms_doubled logins member operations seconds sessions state timeouts"
 
 # --- a PIN that changes --------------------------------------------------------------------------------------
+nginx_workers=4
 if [ "$(id -u)" -eq 0 ]; then
+    begin
+    ok "four workers" wait_for 240 metric_reaches "$plain" "$good" 24
     p11tool hsm --token-label web --change-pin --new-pin 87654321 >/dev/null 2>&1
     chown -R nobody "$SANDBOX/hsm"
     pin_file pin 87654321 >/dev/null
     load "$https" clients=2 count=4
     is "a PIN that changes: who is logged in stays so" "$load_failed $load_done" "0 4"
+    faulty one reset
     faulty one restart
-    load "$https" clients=2 count=4
-    is "at the next login it is wrong: alerts" "$load_failed $load_alerts" "4 4"
+    load "$https" clients=8 count=16
+    is "at the next login it is wrong: alerts" "$load_failed $load_alerts" "16 16"
+    # shellcheck disable=SC2046
+    nginx_kill $(nginx_children)
+    ok "nor can those that follow log in" wait_for 240 metric_reaches "$plain" "$bad" 24
+    is "all of them together burn one try" "$(faulty one count C_Login)" 1
     ok "the log says that it takes a reload" wait_for 60 grep -q 'PIN.*[Rr]eload' "$NGX/error.log"
     nginx_reload 60
     load "$https" clients=2 count=4
     is "after which all is well" "$load_failed $load_done" "0 4"
-else skip "not root" 4; fi
+else skip "not root" 7; fi
+nginx_workers=1
 
 # --- no fibers ---------------------------------------------------------------------------------------------------
 kept=$nginx_preload

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bookkeeping of modules and tokens in the moments that no real module brings about on demand. */
 #include "common/pkcs11/live.h"
+#include "common/pkcs11/refused_pins.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -14,6 +18,7 @@
 static struct kyok_error err;
 static CK_RV login_answer;
 static unsigned logins, closes;
+static atomic_uint *all_logins; /* of forked processes, too; may be NULL */
 
 /* --- a module of a few functions --- */
 
@@ -32,6 +37,8 @@ static CK_RV log_in(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR *p
     (void)pin;
     (void)size;
     logins++;
+    if (all_logins != NULL)
+        atomic_fetch_add(all_logins, 1);
     return login_answer;
 }
 
@@ -280,6 +287,107 @@ static void a_pin_is_not_wrong_because_the_token_was_not_ready(void **state)
     kyok_group_free(c.group);
 }
 
+#define WORKERS 8
+
+static pid_t forked_login(struct pin_case *c, int go)
+{
+    pid_t pid = fork();
+    char byte;
+
+    if (pid != 0)
+        return pid;
+    _exit(read(go, &byte, 1) == 1 && log_in_once(c) == KYOK_PIN ? 0 : 1);
+}
+
+static void workers_of_one_master_burn_one_try(void **state)
+{
+    struct pin_case c;
+    pid_t pids[WORKERS];
+    int go[2], status;
+
+    (void)state;
+    begin(&c);
+    login_answer = CKR_PIN_INCORRECT;
+    all_logins =
+        mmap(NULL, sizeof(*all_logins), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_int_equal(pipe(go), 0);
+    for (int i = 0; i < WORKERS; i++)
+        pids[i] = forked_login(&c, go[0]);
+    assert_int_equal(write(go[1], "12345678", WORKERS), WORKERS);
+    for (int i = 0; i < WORKERS; i++) {
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_int_equal(status, 0);
+    }
+    assert_int_equal(atomic_load(all_logins), 1);
+    assert_int_equal(log_in_once(&c), KYOK_PIN); /* nor does the one that forked them */
+    assert_int_equal(atomic_load(all_logins), 1);
+    assert_non_null(strstr(err.what, "not tried again"));
+    write_pin("5678");
+    login_answer = CKR_OK;
+    assert_int_equal(log_in_once(&c), KYOK_OK);
+    munmap(all_logins, sizeof(*all_logins));
+    all_logins = NULL;
+    close(go[0]);
+    close(go[1]);
+    kyok_group_free(c.group);
+}
+
+static void a_worker_that_dies_in_its_login_leaves_its_turn(void **state)
+{
+    struct kyok_refused_pins *pins = kyok_refused_pins_new();
+    struct kyok_deadline deadline = kyok_deadline_in_ms(60000);
+    struct kyok_pin_turn *turn;
+    pid_t pid = fork();
+    int status;
+
+    (void)state;
+    assert_non_null(pins);
+    if (pid == 0)
+        _exit(kyok_refused_pins_enter(pins, "1", "hsm", deadline) == NULL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    turn = kyok_refused_pins_enter(pins, "1", "hsm", deadline);
+    assert_non_null(turn);
+    kyok_refused_pins_leave(turn);
+    kyok_refused_pins_free(pins);
+}
+
+static void a_login_that_hangs_is_not_waited_for(void **state)
+{
+    struct kyok_refused_pins *pins = kyok_refused_pins_new();
+    struct kyok_pin_turn *turn = kyok_refused_pins_enter(pins, "1", "hsm", kyok_deadline_never());
+    pid_t pid;
+    int status;
+
+    (void)state;
+    assert_non_null(turn);
+    pid = fork();
+    if (pid == 0)
+        _exit(kyok_refused_pins_enter(pins, "1", "hsm", kyok_deadline_in_ms(100)) != NULL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    kyok_refused_pins_leave(turn);
+    kyok_refused_pins_free(pins);
+}
+
+static void only_the_very_pin_of_the_very_token_is_refused(void **state)
+{
+    struct kyok_refused_pins *pins = kyok_refused_pins_new();
+    KYOK_AUTO_SECRET struct kyok_secret *pin =
+        kyok_secret_copy((struct kyok_bytes){(const uint8_t *)"1234", 4});
+    KYOK_AUTO_SECRET struct kyok_secret *other =
+        kyok_secret_copy((struct kyok_bytes){(const uint8_t *)"12345", 5});
+
+    (void)state;
+    assert_false(kyok_refused_pins_have(pins, "1", "hsm", pin));
+    kyok_refused_pins_add(pins, "1", "hsm", pin);
+    assert_true(kyok_refused_pins_have(pins, "1", "hsm", pin));
+    assert_false(kyok_refused_pins_have(pins, "1", "hsm", other));
+    assert_false(kyok_refused_pins_have(pins, "2", "hsm", pin));
+    assert_false(kyok_refused_pins_have(pins, "1h", "sm", pin));
+    kyok_refused_pins_free(pins);
+}
+
 /* --- names --- */
 
 static void a_bare_name_is_no_namesake_elsewhere(void **state)
@@ -378,6 +486,10 @@ int main(void)
         cmocka_unit_test(who_has_waited_is_not_passed),
         cmocka_unit_test(a_key_that_asks_each_time_burns_one_try),
         cmocka_unit_test(a_pin_is_not_wrong_because_the_token_was_not_ready),
+        cmocka_unit_test(workers_of_one_master_burn_one_try),
+        cmocka_unit_test(a_worker_that_dies_in_its_login_leaves_its_turn),
+        cmocka_unit_test(a_login_that_hangs_is_not_waited_for),
+        cmocka_unit_test(only_the_very_pin_of_the_very_token_is_refused),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
