@@ -113,7 +113,8 @@ const struct cli_verb cli_disk_create_verbs[] = {
          "the "
          "server keeps the passphrase under the disk's LUKS UUID (as Secret Data; one without "
          "Register makes an AES key, whose hexadecimal digits are the passphrase), and gives it "
-         "to every host that may Get it.",
+         "to every host that may Get it. A device that a VM of this host has as a disk, running or "
+         "off, is not overwritten, whatever is forced.",
      CLI_OPTIONS(create_options),
      .run = run_create},
     {0},

@@ -46,7 +46,19 @@ cat >snapshot.xml <<X
 <source file='$SANDBOX/overlay.qcow2'><encryption format='luks'><secret type='passphrase' uuid='$secret'/></encryption></source>
 </disk></disks></domainsnapshot>
 X
-snapshot() { wait_for 60 virsh -q snapshot-create one snapshot.xml --disk-only --no-metadata; }
+# QEMU measures the processor for each header that it makes, for seconds: libvirt lets it make the overlay's
+# with KYOK_LONG=1; else the overlay is there, and libvirt opens it.
+reuse=(--reuse-external)
+if [ -n "${KYOK_LONG:-}" ]; then
+    reuse=()
+else
+    make_overlay() {
+        "$BUILD/kyok-qemu-secret" --config /etc/kyok/kyok.conf --disk d=one.img -- qemu-img create -q --object secret,id=s,file=@d@ -f qcow2 \
+            -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 overlay.qcow2 4M
+    }
+    ok "an encrypted overlay" wait_for 60 make_overlay
+fi
+snapshot() { wait_for 60 virsh -q snapshot-create one snapshot.xml --disk-only --no-metadata ${reuse[@]+"${reuse[@]}"}; }
 ok "an external snapshot into an encrypted overlay" snapshot
 like "the overlay is encrypted" "$(qemu-img info -U overlay.qcow2)" 'encrypted: yes'
 cp one.img backup.img; cp one.img.kyok backup.img.kyok
@@ -122,7 +134,7 @@ is "and no other" "$(virsh -q secret-list | grep -c .)" 1
 mv more.img.kyok away; echo '{}' >more.img.kyok
 refused "a second hold that fails" 1 'disk vdd' "$KYOK" vm unlock one --hold
 is "leaves what the first gave" "$(virsh -q secret-list | grep -c "$secret") $(ls /run/kyok/held)" "1 $secret.$u"
-mv away more.img.kyok; "$KYOK" vm detach one vdd --config-too >/dev/null
+mv away more.img.kyok; virsh -q detach-disk one vdd --config >/dev/null # the paused guest lets it go when it is off
 "$KYOK" vm lock one >/dev/null; "$KYOK" vm unlock one >/dev/null
 ok "a process's environment leads the hook nowhere" sh -c "KYOK_CONF=/nonexistent '$KYOK' vm unlock one --hold --config /etc/kyok/kyok.conf"
 "$KYOK" vm lock one >/dev/null; "$KYOK" vm unlock one >/dev/null
