@@ -89,6 +89,8 @@ int main(int count, char **arguments)
     /* A reader that leaves is a failed write, with an exit code; programs that are started from
      * here get the ordinary SIGPIPE back. */
     signal(SIGPIPE, do_nothing);
+    /* So is a limit on the size of files. */
+    signal(SIGXFSZ, do_nothing);
     kyok_secret_harden_process();
     enum kyok_status status = cli_arguments(&cli, count, arguments);
     if (status == KYOK_OK)

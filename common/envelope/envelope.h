@@ -190,19 +190,21 @@ enum kyok_status kyok_stream_replace_envelope(int in, int out, struct kyok_bytes
 
 /* --- files that appear whole or not at all --------------------------------------------------- */
 
-/* A temporary file beside path; it takes the name only on commit. It is PATH, this and six
- * characters: no name that a person gives a copy. */
+/* A file without a name in path's folder, so that nothing of it stays when the process is killed;
+ * on a file system that has none, a temporary file beside path. It takes the name only on commit.
+ * The temporary one is PATH, this and six characters: no name that a person gives a copy. */
 #define KYOK_NEW_FILE_MARK ".kyok-tmp."
 struct kyok_new_file {
     int fd; /* -1: none */
     char *path, *temporary;
+    bool named; /* temporary is there */
 };
 
 enum kyok_status kyok_new_file_create(const char *path, unsigned mode, struct kyok_new_file *file,
                                       struct kyok_error *err);
 enum kyok_status kyok_new_file_write(struct kyok_new_file *file, struct kyok_bytes bytes,
                                      struct kyok_error *err);
-/* fsync, rename, fsync of the folder. */
+/* fsync, link under the temporary name, rename, fsync of the folder. */
 enum kyok_status kyok_new_file_commit(struct kyok_new_file *file, struct kyok_error *err);
 /* Removes the temporary unless committed. For KYOK_CLEANUP. */
 void kyok_new_file_discard(struct kyok_new_file *file);

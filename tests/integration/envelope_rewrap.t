@@ -52,7 +52,7 @@ is 'the second run does what is left' "$("$KYOK" rewrap many --to 'all-of(a, b)'
 
 # --- killed at each system call that writes ----------------------------------------------------------
 cp -a hsm hsm.kept # SoftHSM that is killed while it logs in loses its token
-calls=openat,write,pwrite64,copy_file_range,fchmod,fchown,fsync,rename,unlink
+calls=openat,write,pwrite64,copy_file_range,fchmod,fchown,fsync,linkat,rename,unlink
 # killed CALLS N FILE [OPTION...]: rewrap of FILE, killed at the Nth of CALLS; false if it came to its end.
 killed() {
     local what=$1 n=$2 file=$3
@@ -88,7 +88,7 @@ if strace -e trace=none true 2>/dev/null; then
         cp one.$kind victim.$kind
         strace -f -c -qq -o counts -e trace=$calls "$KYOK" rewrap victim.$kind --to b >/dev/null
         bad='' times=0
-        for call in write copy_file_range fchmod fchown fsync rename; do
+        for call in write copy_file_range fchmod fchown fsync linkat rename; do
             total=$(awk -v c=$call '$NF == c { print $4 }' counts)
             first=1 # the envelope is written last; the long form kills in the module's writes, too
             [ $call != write ] || [ -n "${KYOK_LONG:-}" ] || [ "$total" -lt 5 ] || first=$((total - 3))
@@ -132,6 +132,27 @@ if [ "$(id -u)" = 0 ] && small 320; then
 else
     skip 'needs root: a small file system' 11
 fi
+for what in 'seal --to a plain' 'open one.kyok'; do # shellcheck disable=SC2086
+    refused "${what%% *}, files may not be as large" 1 'EFBIG' bash -c "ulimit -f 100; exec '$KYOK' $what -o large"
+done
+cp one.kyok large.kyok
+refused 'rewrap, files may not be as large' any 'EFBIG' bash -c "ulimit -f 100; exec '$KYOK' rewrap large.kyok --to b"
+is 'nothing is left behind' "$(echo large*)" large.kyok
+ok 'and the old one stays' cmp one.kyok large.kyok
+# A process that is killed half-way leaves nothing of the plaintext: the file has no name yet.
+mkfifo half
+"$KYOK" open -o halved <half >/dev/null 2>&1 &
+pid=$!
+exec 6>half
+head -c 600000 one.kyok >&6
+written() { [ -n "$(find -L "/proc/$pid/fd" -maxdepth 1 -type f -size +255k 2>/dev/null)" ]; }
+wait_for 90 written
+ok 'half of it is written' written
+is 'under no name' "$(echo halved*)" 'halved*'
+kill -KILL $pid
+wait $pid 2>/dev/null
+exec 6>&-
+is 'killed then, it leaves nothing' "$(echo halved*)" 'halved*'
 if [ -w /dev/full ]; then
     refused 'seal to a full device' any 'ENOSPC' "$KYOK" seal --to a secret -o /dev/full
     refused 'open to a full device' 1 'ENOSPC' "$KYOK" open one.jwe -o /dev/full

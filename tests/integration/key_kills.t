@@ -107,9 +107,11 @@ killed 'destroy in two tokens' both_gone "$KYOK" key destroy "$both" --in empty 
 [ -n "${KYOK_LONG:-}" ] || step=41
 both_rotated() {
     opens work/both.jwe || return 1
-    [ "$1" = before ] || { [ "$(state "$both")" = 'both:deactivated both.v2:active' ] || return 1
+    # Killed when all but its last word was written, it was done: the second run rotates once more.
+    [ "$1" = before ] || { newest=$(state "$both" | tr ' ' '\n' | sed -n 's/:active$//p')
+        case $newest in both.v2 | both.v3) ;; *) return 1 ;; esac
         for token in t u; do
-            [ "$(p11tool hsm --token-label $token -O --type secrkey 2>/dev/null | grep -c 'label: *both.v2$')" = 1 ] || return 1
+            [ "$(p11tool hsm --token-label $token -O --type secrkey 2>/dev/null | grep -c "label: *$newest\$")" = 1 ] || return 1
         done; }
 }
 killed 'rotate in two tokens' both_rotated "$KYOK" key rotate "$both" --allow-oaep-sha1
