@@ -8,6 +8,8 @@
 #define BEGIN "<domain"
 #define END "</domain>"
 #define UUID_SIZE 36
+/* No plain domain is larger; glancing at more, once for each locked VM, would be no glance. */
+#define GLANCE_MAX ((size_t)256 << 10)
 
 struct text {
     const char *at;
@@ -31,7 +33,7 @@ static bool is_whole(struct text text)
     while (text.size && strchr(" \t\r\n", text.at[text.size - 1]) && text.at[text.size - 1])
         text.size--;
     size_t tail = strlen(END);
-    return begins(text, BEGIN) && text.size >= tail &&
+    return text.size <= GLANCE_MAX && begins(text, BEGIN) && text.size >= tail &&
            memcmp(text.at + text.size - tail, END, tail) == 0 && !memchr(text.at, 0, text.size);
 }
 
@@ -80,13 +82,12 @@ bool glance_may_be_in(const char *folder, const char *xml, size_t size)
     DIR *files = opendir(folder);
     if (!files)
         return errno != ENOENT;
-    bool found = false, asked = false;
+    bool found = false, literal = uuids_are_literal(text);
     for (struct dirent *entry; !found && (entry = readdir(files));) {
         const char *point = strrchr(entry->d_name, '.'), *uuid = point ? point + 1 : entry->d_name;
         if (entry->d_name[0] == '.' || !*uuid)
             continue;
-        found = has(text, uuid) || (!asked && !uuids_are_literal(text));
-        asked = true;
+        found = !literal || has(text, uuid);
     }
     closedir(files);
     return found;

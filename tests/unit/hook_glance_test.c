@@ -74,6 +74,21 @@ static void whatever_may_hide_something_is_read(void **state)
     assert_true(glance_may_encrypt(tail, sizeof(tail) - 1));
 }
 
+static void much_text_is_left_to_the_parser(void **state)
+{
+    (void)state;
+    size_t size = 300000;
+    char *text = malloc(size);
+    assert_non_null(text);
+    memset(text, ' ', size);
+    memcpy(text, "<domain>", 8);
+    memcpy(text + size - 9, "</domain>", 9);
+    assert_true(glance_may_encrypt(text, size));
+    memcpy(text + 200000 - 9, "</domain>", 9);
+    assert_false(glance_may_encrypt(text, 200000));
+    free(text);
+}
+
 /* The same domain in other encodings, which libxml2 reads. */
 static void other_encodings_hide_nothing(void **state)
 {
@@ -178,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_domains_are_passed_by),
         cmocka_unit_test(whatever_may_hide_something_is_read),
+        cmocka_unit_test(much_text_is_left_to_the_parser),
         cmocka_unit_test(other_encodings_hide_nothing),
         cmocka_unit_test(a_vm_is_found_by_its_uuid),
         cmocka_unit_test(a_uuid_that_is_not_in_the_bytes_is_read),
