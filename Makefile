@@ -263,9 +263,10 @@ $(BUILD)/tests/unit/hook_%: $(BUILD)/obj/tests/unit/hook_%.o $(call objects,$(li
 
 kmip_server_objects = $(call objects,$(filter-out %_tool.c,$(wildcard tests/support/kmip_server_*.c)))
 $(BUILD)/tests/support/kmip_server_tool: $(kmip_server_objects)
-$(BUILD)/tests/unit/kmip_client_test $(BUILD)/tests/unit/kmip_key_test $(BUILD)/tests/unit/kmip_wait_test \
-	$(BUILD)/tests/bench/kmip_client_bench: \
-	$(call objects,tests/support/kmip_peer.c)
+kmip_group_tests = $(filter $(BUILD)/tests/unit/kmip_client% $(BUILD)/tests/unit/kmip_key_test \
+	$(BUILD)/tests/unit/kmip_wait_test,$(unit_tests))
+$(filter $(BUILD)/tests/unit/kmip_message%,$(unit_tests)): $(call objects,tests/support/kmip_sample.c)
+$(kmip_group_tests): $(call objects,tests/support/kmip_peer.c tests/support/kmip_group.c)
 
 $(BUILD)/tests/support/%_module.so: $(BUILD)/obj/tests/support/%_module.o
 	@mkdir -p $(@D)

@@ -2,29 +2,14 @@
 /* Keys at a KMIP server: each rule by which an answer is checked against what was asked, broken
  * once; the encodings of ECDSA; a key whose state changes while it is open. */
 #include "common/key/key.h"
-#include "tests/support/kmip_peer.h"
+#include "tests/support/kmip_group.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static char directory[64];
-static struct kmip_peer peer;
 static struct kyok_context *context;
-
-static void tell(const char *command)
-{
-    const char *line = kmip_peer_tell(&peer, "%s", command);
-
-    if (line == NULL || strncmp(line, "ok", 2) != 0)
-        fail_msg("%s: %s", command, line == NULL ? "the server is gone" : line);
-}
 
 /* --- what is done with a key ----------------------------------------------------------------- */
 
@@ -239,10 +224,10 @@ static enum kyok_status run_rule(const struct rule *rule, struct kyok_error *err
     struct kyok_key *key = NULL;
 
     if (rule->first != NULL)
-        tell(rule->first);
+        kmip_group_tell(&kmip_one, "%s", rule->first);
     KYOK_TRY(open_key(rule->reference, &key, err));
     if (rule->then != NULL)
-        tell(rule->then);
+        kmip_group_tell(&kmip_one, "%s", rule->then);
     enum kyok_status status = rule->run == NULL ? KYOK_OK : rule->run(key, err);
     kyok_key_free(key);
     return status;
@@ -253,10 +238,10 @@ static void mend_server(void)
     static const char *const keys[] = {"p256", "rsa", "kek", "small"};
     char command[64];
 
-    tell("fault none");
+    kmip_group_tell(&kmip_one, "fault none");
     for (size_t i = 0; i < COUNT(keys); i++) {
         snprintf(command, sizeof command, "state %s active", keys[i]);
-        tell(command);
+        kmip_group_tell(&kmip_one, "%s", command);
     }
 }
 
@@ -289,14 +274,14 @@ static void encodings(void **state)
     (void)state;
     assert_int_equal(open_key(KEEP "p256", &key, &err), KYOK_OK);
     assert_int_equal(sign_ec(key, &err), KYOK_OK); /* DER */
-    tell("fault Sign 50 raw");
+    kmip_group_tell(&kmip_one, "fault Sign 50 raw");
     for (int i = 0; i < 50; i++)
         assert_int_equal(sign_ec(key, &err), KYOK_OK);
-    tell("nonce p256 " LIKE_DER);
+    kmip_group_tell(&kmip_one, "nonce p256 " LIKE_DER);
     assert_int_equal(sign_ec(key, &err), KYOK_OK);
-    tell("fault Sign 1 changed");
+    kmip_group_tell(&kmip_one, "fault Sign 1 changed");
     assert_int_equal(sign_ec(key, &err), KYOK_FAULT);
-    tell("nonce p256 0");
+    kmip_group_tell(&kmip_one, "nonce p256 0");
     kyok_key_free(key);
 }
 
@@ -313,71 +298,50 @@ static void revoked_while_open(void **state)
         struct kyok_key *key = NULL;
         assert_int_equal(open_key(OUT "kek", &key, &err), KYOK_OK);
         assert_int_equal(uses[i](key, &err), KYOK_OK);
-        tell("state kek deactivated");
-        usleep(1100 * 1000);
+        kmip_group_tell(&kmip_one, "state kek deactivated");
+        kmip_group_pause(1100);
         assert_int_equal(uses[i](key, &err), KYOK_REFUSED);
         assert_non_null(strstr(err.what, "state is Deactivated"));
         assert_int_equal(uses[i](key, &err),
                          KYOK_REFUSED); /* a refusal is not remembered as good */
-        tell("state kek active");
+        kmip_group_tell(&kmip_one, "state kek active");
         assert_int_equal(uses[i](key, &err), KYOK_OK);
-        kmip_peer_tell(&peer, "reset-stats");
+        kmip_peer_tell(&kmip_one, "reset-stats");
         assert_int_equal(uses[i](key, &err), KYOK_OK);
-        assert_in_range(kmip_peer_stat(&peer, "GetAttributes"), 0, 1);
+        assert_in_range(kmip_peer_stat(&kmip_one, "GetAttributes"), 0, 1);
         kyok_key_free(key);
     }
 }
 
 /* --- set up ---------------------------------------------------------------------------------- */
 
-static enum kyok_status open_context(struct kyok_error *err)
-{
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer text = {0};
-    static const char *const groups[][2] = {{"keep", "no"}, {"out", "yes"}};
-    struct kyok_config *config = NULL;
-
-    for (size_t i = 0; i < COUNT(groups); i++)
-        kyok_buffer_printf(&text,
-                           "[kmip %s]\nserver = kmips://127.0.0.1:%d\nca = %s/ca.crt\n"
-                           "certificate = %s/alice.crt\nkey = %s/alice.key\ntimeout = 60\n"
-                           "release = %s\n",
-                           groups[i][0], peer.port, directory, directory, directory, groups[i][1]);
-    KYOK_TRY(kyok_config_parse(kyok_buffer_bytes(&text), "test.conf", &config, err));
-    return kyok_context_new(config, &context, err);
-}
-
-static int set_up(void **state)
+static bool set_up(void)
 {
     static const char *const keys[] = {"key p256 ec-p256", "key rsa rsa-2048", "key kek aes-256",
                                        "key small aes-128"};
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer text = {0};
+    struct kyok_config *config = NULL;
     struct kyok_error err;
-    (void)state;
-    if (!kmip_peer_certificates(directory) || !kmip_peer_start(&peer, directory))
-        return -1;
+
     for (size_t i = 0; i < COUNT(keys); i++)
-        tell(keys[i]);
-    return open_context(&err) == KYOK_OK ? 0 : -1;
+        kmip_group_tell(&kmip_one, "%s", keys[i]);
+    kmip_group_section(&text, "keep", "timeout = 60\nrelease = no");
+    kmip_group_section(&text, "out", "timeout = 60\nrelease = yes");
+    return kyok_config_parse(kyok_buffer_bytes(&text), "test.conf", &config, &err) == KYOK_OK &&
+           kyok_context_new(config, &context, &err) == KYOK_OK;
 }
 
-static int tear_down(void **state)
+static void tear_down(void)
 {
-    (void)state;
     kyok_context_free(context);
-    kmip_peer_stop(&peer);
-    kmip_peer_remove(directory);
-    return 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_rule),
-        cmocka_unit_test(encodings),
-        cmocka_unit_test(revoked_while_open),
+        kmip_group_test(every_rule),
+        kmip_group_test(encodings),
+        kmip_group_test(revoked_while_open),
     };
-    if (access(kmip_peer_tool(), X_OK) != 0) {
-        print_message("1..0 # SKIP %s is not built (make tests)\n", kmip_peer_tool());
-        return 0;
-    }
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return kmip_group_run(tests, COUNT(tests), set_up, tear_down);
 }
