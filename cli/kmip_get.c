@@ -6,8 +6,27 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+static enum kyok_status cannot_create(struct cli *cli, const char *path)
+{
+    bool exists = errno == EEXIST;
+
+    kyok_fail_errno(&cli->error, path, "cannot create the file");
+    return exists ? kyok_remedy(&cli->error, "name a file that does not exist yet")
+                  : cli->error.status;
+}
+
+/* Only once there is something to put into it: whoever gives up waiting for the server leaves no
+ * empty file in the way of the next attempt. */
+static enum kyok_status create_file(struct cli *cli, const char *path, int *fd)
+{
+    *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return *fd >= 0 ? KYOK_OK : cannot_create(cli, path);
+}
+
+/* What is open already; a file comes later, and must not be there now. */
 static enum kyok_status open_output(struct cli *cli, int *fd)
 {
     const char *path = cli_option(cli, "--out"), *number = cli_option(cli, "--fd");
@@ -22,12 +41,11 @@ static enum kyok_status open_output(struct cli *cli, int *fd)
             return kyok_fail_errno(&cli->error, number, "no such descriptor");
         return KYOK_OK;
     }
-    *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (*fd >= 0)
+    struct stat there;
+    if (lstat(path, &there) != 0)
         return KYOK_OK;
-    kyok_fail_errno(&cli->error, path, "cannot create the file");
-    return errno == EEXIST ? kyok_remedy(&cli->error, "name a file that does not exist yet")
-                           : cli->error.status;
+    errno = EEXIST;
+    return cannot_create(cli, path);
 }
 
 static enum kyok_status refuse_terminal(struct cli *cli, int fd)
@@ -97,21 +115,25 @@ static enum kyok_status report(struct cli *cli, struct kyok_kmip_client *client,
     return KYOK_OK;
 }
 
-static enum kyok_status transfer(struct cli *cli, int fd)
+static enum kyok_status transfer(struct cli *cli, int *fd)
 {
+    const char *path = cli_option(cli, "--out");
     CLI_KMIP_AUTO_CLIENT struct kyok_kmip_client *client = NULL;
     KYOK_KMIP_AUTO_REPLY(reply);
     struct kyok_kmip_expectation anything = {0};
     struct kyok_bytes content;
     uint32_t format;
 
-    KYOK_TRY(refuse_terminal(cli, fd));
+    if (path == NULL)
+        KYOK_TRY(refuse_terminal(cli, *fd));
     KYOK_TRY(cli_kmip_enum(cli, "--format", KYOK_KMIP_TAG_KEY_FORMAT_TYPE, &format));
     KYOK_TRY(cli_kmip_client(cli, &client));
     KYOK_TRY(kyok_kmip_get(client, cli_kmip_identifier(cli), format, &anything,
                            kyok_kmip_client_deadline(client), &reply, &cli->error));
     KYOK_TRY(content_of(cli, &reply, &content));
-    KYOK_TRY(write_key(cli, fd, content));
+    if (path != NULL)
+        KYOK_TRY(create_file(cli, path, fd));
+    KYOK_TRY(write_key(cli, *fd, content));
     return report(cli, client, &reply, content.size);
 }
 
@@ -121,10 +143,10 @@ static enum kyok_status run(struct cli *cli)
     int fd = -1;
 
     KYOK_TRY(open_output(cli, &fd));
-    enum kyok_status status = transfer(cli, fd);
-    if (close(fd) != 0 && status == KYOK_OK)
+    enum kyok_status status = transfer(cli, &fd);
+    if (fd >= 0 && close(fd) != 0 && status == KYOK_OK)
         status = kyok_fail_errno(&cli->error, path, "cannot write the key");
-    if (status != KYOK_OK && path != NULL)
+    if (status != KYOK_OK && fd >= 0 && path != NULL)
         unlink(path);
     return status;
 }

@@ -101,9 +101,9 @@ static enum outcome try_endpoint(struct kyok_kmip_endpoint *endpoint, const stru
     return outcome;
 }
 
-/* What one endpoint may use of the time that is left: a trial little, the others equal shares, so
- * that a silent server leaves time for one that answers. */
-static struct kyok_deadline attempt_deadline(struct kyok_deadline deadline, bool trial,
+/* What one endpoint may use of the time that is left: an equal share, so that a silent server
+ * leaves time for one that answers; a trial (trial_ms not 0) no more than it was given. */
+static struct kyok_deadline attempt_deadline(struct kyok_deadline deadline, int trial_ms,
                                              size_t endpoints_left)
 {
     int left = kyok_deadline_left_ms(deadline);
@@ -111,8 +111,8 @@ static struct kyok_deadline attempt_deadline(struct kyok_deadline deadline, bool
     if (left < 0)
         left = INT32_MAX;
     int part = endpoints_left > 1 ? left / (int)endpoints_left : left;
-    if (trial && endpoints_left > 1 && part > KYOK_KMIP_TRIAL_MS)
-        part = KYOK_KMIP_TRIAL_MS;
+    if (trial_ms != 0 && part > trial_ms)
+        part = trial_ms;
     return endpoints_left > 1 ? kyok_deadline_in_ms(part) : deadline;
 }
 
@@ -129,12 +129,12 @@ static enum kyok_status over_endpoints(struct kyok_kmip_live *live, const struct
 {
     struct kyok_kmip_endpoint *order[KYOK_KMIP_MAX_ENDPOINTS];
     struct kyok_error last;
-    bool trial;
+    int trial_ms;
 
-    kyok_kmip_endpoint_order(live, attempt->rule->access, order, &trial);
+    kyok_kmip_endpoint_order(live, attempt->rule->access, order, &trial_ms);
     for (size_t i = 0; i < live->endpoint_count; i++) {
         struct kyok_deadline until =
-            attempt_deadline(deadline, trial && i == 0, live->endpoint_count - i);
+            attempt_deadline(deadline, i == 0 ? trial_ms : 0, live->endpoint_count - i);
         enum outcome outcome = try_endpoint(order[i], attempt, until, &last);
         if (outcome == OUTCOME_ANSWERED)
             return KYOK_OK;

@@ -31,9 +31,20 @@ static void insert(struct kyok_kmip_endpoint **order, unsigned *ranks, size_t co
     ranks[at] = endpoint_rank;
 }
 
+/* How long a lost endpoint is left alone, and how long it then has to answer: twice as long each
+ * time, so that one that has become slow is used again, too. */
+static int pause_ms(unsigned failures)
+{
+    int ms = KYOK_KMIP_FIRST_RETRY_MS;
+
+    for (unsigned i = 1; i < failures && ms < KYOK_KMIP_LAST_RETRY_MS; i++)
+        ms *= 2;
+    return ms < KYOK_KMIP_LAST_RETRY_MS ? ms : KYOK_KMIP_LAST_RETRY_MS;
+}
+
 /* The first that is due goes to the front, unless nothing else is healthy: then it is no trial, and
  * may use all the time there is. */
-static bool bring_trial_to_front(struct kyok_kmip_endpoint **order, size_t count)
+static int bring_trial_to_front(struct kyok_kmip_endpoint **order, size_t count)
 {
     int64_t now = kyok_now_ns();
     size_t at = 0;
@@ -41,23 +52,24 @@ static bool bring_trial_to_front(struct kyok_kmip_endpoint **order, size_t count
     while (at < count && !is_due(order[at], now))
         at++;
     if (at == count || order[0]->health == KYOK_KMIP_DOWN)
-        return false;
+        return 0;
     struct kyok_kmip_endpoint *due = order[at];
     for (; at > 0; at--)
         order[at] = order[at - 1];
     order[0] = due;
-    return due->on_trial = true;
+    due->on_trial = true;
+    return pause_ms(due->failures);
 }
 
 void kyok_kmip_endpoint_order(struct kyok_kmip_live *live, enum kyok_kmip_access access,
-                              struct kyok_kmip_endpoint **order, bool *trial)
+                              struct kyok_kmip_endpoint **order, int *trial_ms)
 {
     unsigned ranks[KYOK_KMIP_MAX_ENDPOINTS];
 
     pthread_mutex_lock(&live->lock);
     for (size_t i = 0; i < live->endpoint_count; i++)
         insert(order, ranks, i, &live->endpoints[i], rank(&live->endpoints[i], access));
-    *trial = bring_trial_to_front(order, live->endpoint_count);
+    *trial_ms = bring_trial_to_front(order, live->endpoint_count);
     pthread_mutex_unlock(&live->lock);
 }
 
@@ -108,15 +120,6 @@ void kyok_kmip_endpoint_untried(struct kyok_kmip_endpoint *endpoint)
     pthread_mutex_unlock(&endpoint->live->lock);
 }
 
-static int64_t pause_ns(unsigned failures)
-{
-    int64_t ms = KYOK_KMIP_FIRST_RETRY_MS;
-
-    for (unsigned i = 1; i < failures && ms < KYOK_KMIP_LAST_RETRY_MS; i++)
-        ms *= 2;
-    return (ms < KYOK_KMIP_LAST_RETRY_MS ? ms : KYOK_KMIP_LAST_RETRY_MS) * 1000000;
-}
-
 void kyok_kmip_endpoint_failed(struct kyok_kmip_endpoint *endpoint, const struct kyok_error *err)
 {
     struct kyok_kmip_live *live = endpoint->live;
@@ -129,7 +132,7 @@ void kyok_kmip_endpoint_failed(struct kyok_kmip_endpoint *endpoint, const struct
     endpoint->health = KYOK_KMIP_DOWN;
     if (lost || endpoint->on_trial)
         endpoint->failures++; /* many calls that fail at once are one failure */
-    endpoint->retry_at_ns = kyok_now_ns() + pause_ns(endpoint->failures);
+    endpoint->retry_at_ns = kyok_now_ns() + (int64_t)pause_ms(endpoint->failures) * 1000000;
     endpoint->on_trial = false;
     pthread_mutex_unlock(&live->lock);
     /* It may come back as another server: ask it again what it speaks. */

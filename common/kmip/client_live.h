@@ -15,13 +15,10 @@
 #define KYOK_KMIP_IDLE_SECONDS 60 /* an idle connection is not used after that */
 /* Nor any after this: certificates end and are withdrawn, and only a handshake looks at them. */
 #define KYOK_KMIP_LIFE_SECONDS 300
-#define KYOK_KMIP_FIRST_RETRY_MS                                                                   \
-    500 /* a lost endpoint is tried again, then less and less often                                \
-         */
+/* A lost endpoint is tried again, then less and less often; while another is healthy, a call gives
+ * the trial as long as the endpoint was left alone. */
+#define KYOK_KMIP_FIRST_RETRY_MS 500
 #define KYOK_KMIP_LAST_RETRY_MS 15000
-#define KYOK_KMIP_TRIAL_MS                                                                         \
-    500 /* what a call spends on a lost endpoint while another is healthy                          \
-         */
 #define KYOK_KMIP_FILE_CHECK_MS 2000  /* how often certificate files are looked at */
 #define KYOK_KMIP_MAX_DESCRIPTORS 512 /* closed in a forked child; more are merely inherited */
 #define KYOK_KMIP_BUCKETS 16
@@ -123,9 +120,10 @@ enum kyok_kmip_access { KYOK_KMIP_READ, KYOK_KMIP_WRITE };
 
 /* The endpoints in the order in which a call should try them: reads to the least busy healthy one,
  * writes to the first healthy in the configuration's order, lost ones last. One whose time for
- * another try has come is put first and *trial is set; the caller must then report on it. */
+ * another try has come is put first and *trial_ms is what it may take, else 0; the caller must then
+ * report on it. */
 void kyok_kmip_endpoint_order(struct kyok_kmip_live *live, enum kyok_kmip_access access,
-                              struct kyok_kmip_endpoint **order, bool *trial);
+                              struct kyok_kmip_endpoint **order, int *trial_ms);
 void kyok_kmip_endpoint_worked(struct kyok_kmip_endpoint *endpoint, int64_t began_ns);
 /* The trial came to nothing for a reason of this side's. */
 void kyok_kmip_endpoint_untried(struct kyok_kmip_endpoint *endpoint);

@@ -308,6 +308,27 @@ enum kyok_status kyok_kmip_facts_usable(const struct kyok_kmip_facts *facts, con
     return kyok_remedy(err, "it has been revoked or destroyed: use another key");
 }
 
+/* The reasons that speak of this identity and key; any other failure leaves it open whether the
+ * next Get is let through. */
+static bool is_denial(enum kyok_kmip_result_reason reason)
+{
+    switch (reason) {
+    case KYOK_KMIP_RESULT_REASON_PERMISSION_DENIED:
+    case KYOK_KMIP_RESULT_REASON_NOT_AUTHORISED:
+    case KYOK_KMIP_RESULT_REASON_SENSITIVE:
+    case KYOK_KMIP_RESULT_REASON_NOT_EXTRACTABLE:
+    case KYOK_KMIP_RESULT_REASON_KEY_VALUE_NOT_PRESENT:
+    case KYOK_KMIP_RESULT_REASON_ILLEGAL_OPERATION:
+    case KYOK_KMIP_RESULT_REASON_OPERATION_NOT_SUPPORTED:
+    case KYOK_KMIP_RESULT_REASON_FEATURE_NOT_SUPPORTED:
+    case KYOK_KMIP_RESULT_REASON_ITEM_NOT_FOUND: /* as some hide what is another's */
+    case KYOK_KMIP_RESULT_REASON_OBJECT_NOT_FOUND:
+        return true;
+    default:
+        return false;
+    }
+}
+
 enum kyok_answer kyok_kmip_may_get(struct kyok_kmip_client *client, struct kyok_bytes identifier,
                                    const struct kyok_kmip_facts *facts,
                                    struct kyok_deadline deadline)
@@ -326,7 +347,11 @@ enum kyok_answer kyok_kmip_may_get(struct kyok_kmip_client *client, struct kyok_
         return KYOK_YES;
     if (reply.item == NULL)
         return KYOK_NOT_KNOWN;
-    return wrapped && reply.item->reason == KYOK_KMIP_RESULT_REASON_SENSITIVE ? KYOK_YES : KYOK_NO;
+    if (reply.item->status == KYOK_KMIP_RESULT_STATUS_SUCCESS)
+        return KYOK_YES; /* something came, however odd */
+    if (wrapped && reply.item->reason == KYOK_KMIP_RESULT_REASON_SENSITIVE)
+        return KYOK_YES;
+    return is_denial(reply.item->reason) ? KYOK_NO : KYOK_NOT_KNOWN;
 }
 
 /* --- Locate ---------------------------------------------------------------------------------- */

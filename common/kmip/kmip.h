@@ -115,7 +115,7 @@ enum kyok_status kyok_kmip_facts_usable(const struct kyok_kmip_facts *facts, con
 /* Does this identity get the key out? Said by the attributes where they say it, else found out by a
  * Get whose answer is wiped at once; a key that is sensitive but extractable counts as coming out,
  * wrapped, unless it is the identity that is refused. KYOK_NOT_KNOWN when the server could not be
- * asked. */
+ * asked, or failed for a reason that denies nothing. */
 enum kyok_answer kyok_kmip_may_get(struct kyok_kmip_client *client, struct kyok_bytes identifier,
                                    const struct kyok_kmip_facts *facts,
                                    struct kyok_deadline deadline);

@@ -304,6 +304,12 @@ static struct kyok_deadline share(struct kyok_deadline deadline, size_t parts)
     return left < 0 ? deadline : kyok_deadline_in_ms(left / (int)parts);
 }
 
+/* Of this process or host: no other server, and no later attempt on this one, is any better off. */
+static bool is_shortage(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 enum kyok_status kyok_tls_connect_tcp(const struct kyok_tls_peer *peer,
                                       const struct kyok_tls_addresses *addresses,
                                       struct kyok_deadline deadline, int *fd,
@@ -316,6 +322,12 @@ enum kyok_status kyok_tls_connect_tcp(const struct kyok_tls_peer *peer,
                             share(deadline, addresses->count - i), fd);
         if (error == 0)
             return KYOK_OK;
+    }
+    if (is_shortage(error)) {
+        errno = error;
+        kyok_fail_errno(err, peer->url, "no socket for a connection to the server");
+        err->status = KYOK_SYSTEM;
+        return kyok_remedy(err, "raise this program's limits (LimitNOFILE=, ulimit -n)");
     }
     if (error == ETIMEDOUT) {
         kyok_fail(err, KYOK_TIMEOUT, peer->url, "the server did not accept a connection in time");

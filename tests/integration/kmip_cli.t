@@ -116,6 +116,18 @@ refused "closed, and a key file opened" 1 'cannot be written|EBADF' \
 is "nothing but the key is in it" "$(stat -c %s "$SANDBOX/alone")" 32
 full() { "$@" >/dev/full; }
 refused "a full disk" 1 'ENOSPC' full "$KYOK" kmip get one kek
+if [ "$(id -u)" -eq 0 ] && mkdir "$SANDBOX/small" && mount -t tmpfs -o size=4k tmpfs "$SANDBOX/small" 2>/dev/null; then
+    head -c 4096 /dev/zero >"$SANDBOX/small/rest"
+    refused "a disk that fills up" 1 'ENOSPC' kmip get one kek --out "$SANDBOX/small/key"
+    [ -e "$SANDBOX/small/key" ] && fail "and half a key is left" || pass "no half of a key is left"
+    umount "$SANDBOX/small"
+else
+    skip "needs root: a small file system" 2
+fi
+kmip_tell one "fault Get 1 silent" >/dev/null
+timeout 1 "$KYOK" kmip get one kek --out "$SANDBOX/unasked" 2>/dev/null
+[ -e "$SANDBOX/unasked" ] && fail "whoever gives up leaves no file" || pass "whoever gives up leaves no file"
+kmip_tell one "fault none" >/dev/null
 kmip_tell one "fault Get 2 delay 2000" >/dev/null
 "$KYOK" kmip get both kek --out "$SANDBOX/survivor" 2>"$SANDBOX/survivor.err" &
 getting=$!

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 /* --- faults ---------------------------------------------------------------------------------- */
 
@@ -266,6 +267,97 @@ static void unknown_host(void **state)
     kmip_group_close(&group);
 }
 
+/* --- what this side lacks -------------------------------------------------------------------- */
+
+/* No descriptor for another connection: nothing is wrong with the server, and one that is free is
+ * used. */
+static void no_descriptors(void **state)
+{
+    struct kmip_group group;
+    struct rlimit before, now;
+    struct kyok_kmip_live *live;
+    struct kyok_error err;
+    char text[1200];
+    (void)state;
+    kmip_group_open(&group, "descriptors", "alice", KMIP_LONG_MS, &kmip_one, NULL);
+    kmip_group_expect(&group, "k");
+    assert_int_equal(kyok_kmip_client_live(group.client, &live, &err), KYOK_OK);
+    struct kyok_kmip_connection *busy = kyok_kmip_pool_take(&live->endpoints[0]);
+    assert_non_null(busy);
+    getrlimit(RLIMIT_NOFILE, &before);
+    int next = dup(STDERR_FILENO);
+    close(next);
+    now = before;
+    now.rlim_cur = (rlim_t)next;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+    enum kyok_status status = kmip_group_get(&group, "k", &err);
+    kyok_kmip_pool_give(busy);
+    kmip_group_expect(&group, "k");
+    setrlimit(RLIMIT_NOFILE, &before);
+    assert_int_equal(status, KYOK_SYSTEM);
+    assert_string_equal(err.object, group.urls[0]);
+    assert_non_null(strstr(kyok_error_text(&err, text, sizeof text), "EMFILE"));
+    assert_int_equal(live->endpoints[0].health, KYOK_KMIP_HEALTHY);
+    assert_int_equal(live->endpoints[0].failed, 0);
+    kmip_group_close(&group);
+}
+
+/* --- two servers, of which one answers wrongly ----------------------------------------------- */
+
+/* Faults that say that a server is not to be believed: the call goes to the other one. */
+static void the_other_server_answers(void **state)
+{
+    static const char *const wrong[] = {"identifier", "operation", "batch", "garbage",   "tag",
+                                        "huge",       "cut 9",     "deep",  "no-payload"};
+    struct kmip_group group;
+    struct kyok_kmip_live *live;
+    struct kyok_error err;
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "one of two %zu", i);
+        kmip_group_open(&group, name, "alice", KMIP_LONG_MS, &kmip_one, &kmip_two);
+        kmip_group_tell(&kmip_one, "fault Get 2 %s", wrong[i]);
+        kmip_group_tell(&kmip_two, "reset-stats");
+        kmip_group_expect(&group, "k");
+        assert_int_equal(kmip_peer_stat(&kmip_two, "Get"), 1);
+        assert_int_equal(kyok_kmip_client_live(group.client, &live, &err), KYOK_OK);
+        assert_int_equal(live->endpoints[0].health, KYOK_KMIP_DOWN);
+        kmip_group_tell(&kmip_one, "fault none");
+        kmip_group_close(&group);
+    }
+}
+
+/* --- may this identity take the key out? ----------------------------------------------------- */
+
+static void only_a_denial_says_no(void **state)
+{
+    static const struct {
+        const char *fault;
+        enum kyok_answer answer;
+    } cases[] = {{"error 0x0c", KYOK_NO},          {"error 0x16", KYOK_NO},
+                 {"error 0x17", KYOK_NO},          {"error 0x05", KYOK_NO},
+                 {"error 0x01", KYOK_NO},          {"error 0x100", KYOK_NOT_KNOWN},
+                 {"error 0x2a", KYOK_NOT_KNOWN},   {"error 0x3a", KYOK_NOT_KNOWN},
+                 {"close-before", KYOK_NOT_KNOWN}, {"garbage", KYOK_NOT_KNOWN},
+                 {"material", KYOK_YES},           {"empty", KYOK_YES}};
+    static const struct kyok_kmip_facts nothing_known = {.sensitive = KYOK_NOT_KNOWN,
+                                                         .extractable = KYOK_NOT_KNOWN};
+    struct kmip_group group;
+    (void)state;
+    kmip_group_open(&group, "may get", "alice", KMIP_LONG_MS, &kmip_one, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kmip_group_tell(&kmip_one, "fault Get 2 %s", cases[i].fault);
+        enum kyok_answer answer =
+            kyok_kmip_may_get(group.client, kyok_bytes_of_text("k"), &nothing_known,
+                              kyok_kmip_client_deadline(group.client));
+        if (answer != cases[i].answer)
+            fail_msg("%s: %d", cases[i].fault, (int)answer);
+        kmip_group_tell(&kmip_one, "fault none");
+    }
+    kmip_group_close(&group);
+}
+
 /* --- cryptography ---------------------------------------------------------------------------- */
 
 static void encryption_faults(void **state)
@@ -303,9 +395,11 @@ static void encryption_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        kmip_group_test(every_fault),        kmip_group_test(one_retry),
-        kmip_group_test(wrong_certificates), kmip_group_test(renewed_crl),
-        kmip_group_test(unknown_host),       kmip_group_test(encryption_faults),
+        kmip_group_test(every_fault),           kmip_group_test(one_retry),
+        kmip_group_test(wrong_certificates),    kmip_group_test(renewed_crl),
+        kmip_group_test(unknown_host),          kmip_group_test(encryption_faults),
+        kmip_group_test(no_descriptors),        kmip_group_test(the_other_server_answers),
+        kmip_group_test(only_a_denial_says_no),
     };
     return kmip_group_run(tests, sizeof tests / sizeof *tests, NULL, NULL);
 }
