@@ -32,7 +32,7 @@ nginx_conf() {
         [ -z "$nginx_module" ] || echo "load_module $nginx_module;"
         [ "$(id -u)" -ne 0 ] || echo 'user nobody nogroup;'
         printf '%s\n' "worker_processes $nginx_workers;" "pid $NGX/nginx.pid;" \
-            "error_log $NGX/error.log $nginx_level;" 'env KYOK_PAUSE_MS; env ASAN_OPTIONS;' "$1" \
+            "error_log $NGX/error.log $nginx_level;" 'env KYOK_PAUSE_MS; env KYOK_PAUSE_FILE; env ASAN_OPTIONS; env LD_PRELOAD;' "$1" \
             "events { worker_connections $nginx_connections; }" 'http {' \
             "access_log ${nginx_access_log:-off};" \
             'ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache off; ssl_session_tickets off;' \
