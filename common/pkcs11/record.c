@@ -119,6 +119,26 @@ struct writing {
     struct kyok_deadline deadline;
 };
 
+/* SoftHSM 2.6.1 on a full disk says CKR_OK and has kept nothing: believed, it would cost the old
+ * record too. */
+static CK_RV check_kept(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
+                        const struct writing *writing, struct kyok_error *err)
+{
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer kept = {0};
+    CK_RV rv = kyok_object_value(lease, object, KYOK_RECORD_SIZE_MAX, &kept);
+
+    if (rv != CKR_OK && kyok_rv_rung(rv) >= KYOK_RUNG_SESSION)
+        return rv;
+    if (rv == CKR_OK && kept.size == writing->value.size &&
+        memcmp(kept.data, writing->value.data, kept.size) == 0)
+        return CKR_OK;
+    (void)lease->f->C_DestroyObject(lease->handle, object);
+    kyok_fail(err, KYOK_SYSTEM, writing->name,
+              "the token took the key's record and did not keep it");
+    kyok_remedy(err, "see whether its storage is full");
+    return CKR_OK;
+}
+
 /* The new object first: whoever reads in between finds both, and takes the newer. */
 static CK_RV write_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
 {
@@ -141,7 +161,9 @@ static CK_RV write_on(const struct kyok_call *call, void *arg, struct kyok_error
     kyok_template_put(&template, CKA_LABEL, writing->name, strlen(writing->name));
     kyok_template_put(&template, CKA_VALUE, writing->value.data, writing->value.size);
     rv = lease->f->C_CreateObject(lease->handle, template.fields, template.count, &new_object);
-    for (size_t i = 0; rv == CKR_OK && i < count; i++)
+    if (rv == CKR_OK)
+        rv = check_kept(lease, new_object, writing, err);
+    for (size_t i = 0; rv == CKR_OK && err->status == KYOK_OK && i < count; i++)
         rv = lease->f->C_DestroyObject(lease->handle, old[i]);
     return rv;
 }

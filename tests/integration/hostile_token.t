@@ -53,4 +53,19 @@ for _ in {1..60}; do signer_ask sign >/dev/null; done
 at_least 'a key that is not told is looked for' "$(faulty hsm count C_FindObjectsInit)" 1
 at_most 'at intervals' "$(faulty hsm count C_FindObjectsInit)" 60
 signer_end
+
+# SoftHSM on a full disk says CKR_OK and keeps nothing. A record of a key's life is looked at before the one
+# that it follows is removed.
+EC='pkcs11:token=test;object=ec'
+faulty hsm lie
+faulty hsm restart
+ok 'a key with a record' "$KYOK" key state "$EC" suspended
+before=$("$KYOK" --json key state "$EC")
+faulty hsm lie forgets
+refused 'a token that keeps nothing: the change is refused, not said to be done' any 'did not keep it' \
+    "$KYOK" key state "$EC" active
+refused 'a rotation is too' any 'did not keep it' "$KYOK" key rotate "$EC"
+faulty hsm lie
+is 'and the record that there was is still there' "$("$KYOK" --json key state "$EC")" "$before"
+ok 'once it keeps things it is done' "$KYOK" key state "$EC" active
 done_testing

@@ -58,6 +58,7 @@ enum faulty_lie {
     FAULTY_LIE_ATTRIBUTE_STOPS = 1024, /* C_GetAttributeValue ends at the first one it lacks */
     FAULTY_LIE_MONTGOMERY = 2048,      /* no lie but a gift: X25519 and X448 keys */
     FAULTY_LIE_OAEP_HASH = 4096, /* wraps and unwraps with RSA-OAEP of any hash, by SHA-1 inside */
+    FAULTY_LIE_FORGETS = 8192,   /* C_CreateObject keeps nothing (SoftHSM on a full disk) */
 };
 
 #define FAULTY_MAGIC 0x6661756cu

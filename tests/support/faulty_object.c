@@ -14,6 +14,8 @@ CK_RV faulty_C_CreateObject(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template, C
     call.rv = faulty_check_template(template, count);
     if (call.rv == CKR_OK)
         call.rv = faulty_self.real->C_CreateObject(session, template, count, object);
+    if (call.rv == CKR_OK && faulty_lies(FAULTY_LIE_FORGETS))
+        call.rv = faulty_self.real->C_DestroyObject(session, *object);
     if (call.rv == CKR_OK)
         *object = faulty_outer(*object);
     return faulty_leave(&call);

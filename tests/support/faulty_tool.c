@@ -391,6 +391,7 @@ static const struct {
     {"attribute-stops", FAULTY_LIE_ATTRIBUTE_STOPS},
     {"montgomery", FAULTY_LIE_MONTGOMERY},
     {"oaep-hash", FAULTY_LIE_OAEP_HASH},
+    {"forgets", FAULTY_LIE_FORGETS},
 };
 
 static int lie(struct arguments *a)
