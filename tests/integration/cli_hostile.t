@@ -5,13 +5,7 @@
 # with an exit code of its own, says why, and leaves nothing behind.
 . "$(dirname "$0")/../support/lib.sh"
 need softhsm2-util python3
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
-cd "$SANDBOX" || exit 1
-softhsm_new hsm && softhsm_token hsm t
-export SOFTHSM2_CONF=$SANDBOX/hsm.conf
-kyok_conf '[token t]' "module = $(softhsm_module)" 'uri = pkcs11:token=t' "pin-source = file:$(pin_file)" \
-    '[key root]' 'uri = pkcs11:token=t;object=root'
-must 'a key' "$KYOK" key generate root --type aes-256
+softhsm_root
 printf 'secret' >secret
 "$KYOK" seal --to root secret -o s.jwe
 head -c 2000000 /dev/urandom >plain
@@ -98,6 +92,10 @@ rm -f link target
 echo precious >target && ln -s target link
 "$KYOK" open s.jwe -o link
 is 'a link for an output: what it names is untouched' "$(cat target)" precious
+echo old >wide && chmod 666 wide
+ok 'a file that all may read, for an output' "$KYOK" open s.jwe -o wide
+is 'is another one afterwards, its owner alone reads it' "$(cat wide) $(stat -c %a wide)" 'secret 600'
+rm wide
 rm -f link target
 mkdir folder
 refused 'a folder for an output' any 'regular file|is a folder|EISDIR' "$KYOK" open s.jwe -o folder

@@ -3,13 +3,7 @@
 # Streams through the command: files and pipes, cuts, damage, signals, memory.
 . "$(dirname "$0")/../support/lib.sh"
 need softhsm2-util python3
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
-cd "$SANDBOX" || exit 1
-softhsm_new hsm && softhsm_token hsm t
-export SOFTHSM2_CONF=$SANDBOX/hsm.conf
-kyok_conf '[token hsm]' "module = $(softhsm_module)" 'uri = pkcs11:token=t' "pin-source = file:$(pin_file)" \
-    '[key root]' 'uri = pkcs11:token=t;object=root'
-ok 'a root key' "$KYOK" key generate root --type aes-256
+softhsm_root
 head -c 3000000 /dev/urandom >plain
 sum=$(cksum <plain)
 files() { find . -maxdepth 1 -name 'out*' | wc -l; }

@@ -251,6 +251,18 @@ pin_file() {
 
 # --- the faulty HSM ------------------------------------------------------------------------------
 
+# softhsm_root: a SoftHSM with the token "t", a kyok.conf for it, and the AES key "root" (a [key] section,
+# too) in it, in $SANDBOX. Without SoftHSM the whole test is skipped.
+softhsm_root() {
+    softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+    cd "$SANDBOX" || exit 1
+    softhsm_new hsm && softhsm_token hsm t
+    export SOFTHSM2_CONF=$SANDBOX/hsm.conf
+    kyok_conf '[token t]' "module = $(softhsm_module)" 'uri = pkcs11:token=t' "pin-source = file:$(pin_file)" \
+        '[key root]' 'uri = pkcs11:token=t;object=root'
+    must 'a root key' "$KYOK" key generate root --type aes-256
+}
+
 # faulty_new NAME HSM [clone]: a faulty module $SANDBOX/NAME.so in front of a SoftHSM that reads
 # $SANDBOX/HSM.conf. "clone": a SoftHSM library of its own, as two members of a group need that live
 # in one process but in two token directories; its variable's name is changed in a copy of the library.
