@@ -67,6 +67,24 @@ ok "forget the old one" disk adopt "$old" --forget-old
 refused "it opens nothing" any '.' cryptsetup luksOpen --test-passphrase --key-file pass "$old"
 ok "verify" disk verify "$old"
 
+# --- a QEMU without libvirt: the device is added to it, and re-keyed through it ---
+qemu-system-x86_64 -machine pc,accel=tcg -m 32 -display none -nodefaults -S -daemonize -pidfile "$SANDBOX/vm.pid" -qmp "unix:$SANDBOX/qmp.sock,server=on,wait=off"
+qemu_end() { [ ! -f "$SANDBOX/vm.pid" ] || kill "$(cat "$SANDBOX/vm.pid")"; }
+at_end+=(qemu_end)
+ask() {
+    perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ARGV[0]) or die; <$s>; for my $c (q({"execute":"qmp_capabilities"}), $ARGV[1]) { print $s "$c\n"; $a = <$s>; } print $a' "$SANDBOX/qmp.sock" "$1"
+}
+ok "a device is added to a running QEMU" "$BUILD/kyok-qemu-secret" --disk blk="$old" --qmp "$SANDBOX/qmp.sock" --device virtio-blk-pci,id=dev2
+like "as a host device" "$(ask '{"execute":"query-named-block-nodes"}')" '"node-name": "blk".*"host_device"|"host_device".*"node-name": "blk"'
+refused "it is not re-keyed past that QEMU" 1 'has the volume open|QEMU has the device open' disk rekey "$old"
+ok "but through it" disk rekey "$old" --qmp "$SANDBOX/qmp.sock"
+is "generation and slots" "$(field "$old" generation) $(slots "$old")" "2 1"
+ok "the new record opens it" disk verify "$old"
+refused "create does not overwrite it, whatever is forced" 1 'QEMU has the device open' disk create "$old" --key root --force
+unlike "QEMU keeps no passphrase" "$(ask '{"execute":"qom-list","arguments":{"path":"/objects"}}')" 'kyok-'
+qemu_end; gone() { ! kill -0 "$(cat "$SANDBOX/vm.pid" 2>/dev/null)" 2>/dev/null; }
+ok "it ends" wait_for 30 gone
+
 # --- reencrypt: to another device, VM off ---
 refused "in place there is no room" 1 'another device' disk reencrypt "$one"
 dd if=/dev/urandom of="$two" bs=4k count=1 conv=notrunc status=none

@@ -64,6 +64,7 @@ done
 
 # --- killed while QEMU works: the second run completes, running or off ---
 image=$SANDBOX/raw.img
+u=$(virsh -q domuuid raw | head -1)
 for when in running off; do
     "$KYOK" disk rekey "$image" >/dev/null 2>&1 & pid=$!
     added() { [ "$(slots "$image")" = 2 ]; }
