@@ -193,7 +193,8 @@ begin
 ok "keys are good" wait_for 240 metric_reaches "$plain" "$good" 6
 old=$(nginx_children)
 faulty one hang all
-refused "nginx -t has a deadline" any 'within its deadline|did not answer|hang' timeout 100 nginx -p "$NGX" -e "$NGX/error.log" -c "$NGX/nginx.conf" -t
+refused "nginx -t has a deadline" any 'within its deadline|did not answer|hang' \
+    timeout 100 env LD_PRELOAD="$nginx_preload" nginx -p "$NGX" -e "$NGX/error.log" -c "$NGX/nginx.conf" -t
 : >"$NGX/error.log"
 nginx_signal HUP
 ok "so has a reload" wait_for 120 grep -q '\[emerg\]' "$NGX/error.log"
@@ -229,13 +230,14 @@ if [ -e $nginx_modules/ngx_stream_module.so ]; then
     cp "$NGX/nginx.conf" "$SANDBOX/with-http.conf"
     perl -0ne 's/^http \{.*//ms; print' "$SANDBOX/with-http.conf" >"$NGX/nginx.conf"
     echo "stream { server { listen 127.0.0.1:$streams ssl; ssl_certificate $SANDBOX/ec1.pem; ssl_certificate_key $SANDBOX/ec1.ref; return hello; } }" >>"$NGX/nginx.conf"
-    stream_serves() { nginx_reload 60; load "$streams" clients=4 count=8 request=no; [ "$load_failed $load_done" = "0 8" ]; }
-    ok "a reload that takes http away: stream serves" wait_for 120 stream_serves
+    stream_serves() { load "$streams" clients=4 count=8 request=no; [ "$load_failed $load_done" = "0 8" ]; }
+    ok "a reload that takes http away" nginx_reload 120
+    ok "stream serves" wait_for 120 stream_serves
     is "no worker died" "$(grep 'exited on signal' "$NGX/error.log")" ""
     cp "$SANDBOX/with-http.conf" "$NGX/nginx.conf"
-    http_serves() { nginx_reload 60; metric_reaches "$plain" "$good" 6; }
-    ok "and one that brings it back" wait_for 120 http_serves
-else skip "nginx's stream module is not installed" 4; fi
+    ok "and one that brings it back" nginx_reload 120
+    ok "and its keys" wait_for 240 metric_reaches "$plain" "$good" 6
+else skip "nginx's stream module is not installed" 6; fi
 
 # --- kyok_config goes away ----------------------------------------------------------------------------------------
 # The master has logged in to read the configuration, and its login is what was left.

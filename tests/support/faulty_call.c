@@ -47,9 +47,10 @@ static void hang(struct faulty_function_control *function)
     uint32_t seen = atomic_load(&faulty_self.control->release);
     if (!take_one(&function->hang_calls))
         return;
-    atomic_fetch_add(&faulty_self.control->hanging, 1);
+    struct faulty_process_control *own = faulty_own_process();
+    atomic_fetch_add(&own->hanging, 1);
     faulty_control_wait_release(faulty_self.control, seen);
-    atomic_fetch_sub(&faulty_self.control->hanging, 1);
+    atomic_fetch_sub(&own->hanging, 1);
 }
 
 const struct faulty_profile *faulty_current_profile(void)

@@ -103,10 +103,20 @@ uint32_t faulty_control_sessions(struct faulty_control *control)
         if (kill(pid, 0) != 0 && errno == ESRCH) {
             /* It died without closing: a token frees such a client's sessions as well. */
             atomic_store(&control->processes[i].sessions, 0);
+            atomic_store(&control->processes[i].hanging, 0);
             atomic_compare_exchange_strong(&control->processes[i].pid, &pid, 0);
             continue;
         }
         sum += (uint32_t)atomic_load(&control->processes[i].sessions);
     }
+    return sum;
+}
+
+uint32_t faulty_control_hanging(struct faulty_control *control)
+{
+    uint32_t sum = 0;
+    faulty_control_sessions(control); /* frees the entries of the dead */
+    for (int i = 0; i < FAULTY_PROCESSES; i++)
+        sum += (uint32_t)atomic_load(&control->processes[i].hanging);
     return sum;
 }

@@ -62,7 +62,7 @@ enum faulty_lie {
 };
 
 #define FAULTY_MAGIC 0x6661756cu
-#define FAULTY_VERSION 4u
+#define FAULTY_VERSION 5u
 #define FAULTY_PATH_SIZE 512
 #define FAULTY_PROCESSES 256
 #define FAULTY_FOREVER (-1)
@@ -82,6 +82,7 @@ struct faulty_function_control {
 struct faulty_process_control {
     _Atomic int32_t pid; /* 0: free */
     _Atomic int32_t sessions;
+    _Atomic int32_t hanging; /* calls that hang now */
 };
 
 struct faulty_control {
@@ -92,7 +93,6 @@ struct faulty_control {
     _Atomic uint32_t epoch;                   /* raised by "restart": older handles are stale */
     _Atomic uint32_t removed;                 /* the token is out of its slot */
     _Atomic uint32_t release;                 /* futex: raised to let hanging calls go */
-    _Atomic uint32_t hanging;                 /* calls that hang now */
     _Atomic uint32_t session_limit;           /* over all processes; 0: none */
     _Atomic uint32_t session_peak;
     _Atomic uint32_t pin_limit; /* wrong PINs before the PIN is locked; 0: never */
@@ -121,5 +121,7 @@ void faulty_control_release(struct faulty_control *control);
 void faulty_control_wait_release(struct faulty_control *control, uint32_t seen);
 /* Sessions open in processes that still live. */
 uint32_t faulty_control_sessions(struct faulty_control *control);
+/* Calls that hang now, of living processes. */
+uint32_t faulty_control_hanging(struct faulty_control *control);
 
 #endif

@@ -268,7 +268,7 @@ static int release(struct arguments *a)
 
 static int hanging(struct arguments *a)
 {
-    printf("%u\n", atomic_load(&a->control->hanging));
+    printf("%u\n", faulty_control_hanging(a->control));
     return 0;
 }
 

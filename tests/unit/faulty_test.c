@@ -332,9 +332,9 @@ static void hangs_until_released(void **state)
     CK_SESSION_INFO info;
     hsm.control->functions[FAULTY_C_GenerateRandom].hang_calls = 1;
     assert_int_equal(pthread_create(&thread, NULL, hang_in_random, &session), 0);
-    for (int i = 0; i < 500 && hsm.control->hanging == 0; i++)
+    for (int i = 0; i < 500 && faulty_control_hanging(hsm.control) == 0; i++)
         nanosleep(&(struct timespec){0, 10000000}, NULL);
-    assert_int_equal(hsm.control->hanging, 1);
+    assert_int_equal(faulty_control_hanging(hsm.control), 1);
     /* Others go on, a restart included. */
     assert_int_equal(hsm.list->C_GetSessionInfo(session, &info), CKR_OK);
     faulty_control_release(hsm.control);

@@ -145,12 +145,12 @@ static void hangs_until_the_deadline(change *deed, const char *name, enum faulty
     enum kyok_status status = KYOK_OK;
 
     hsm->functions[function].hang_calls = 1;
-    for (unsigned ms = 400; ms <= 52000 && hsm->hanging == 0; ms *= 2) {
+    for (unsigned ms = 400; ms <= 52000 && faulty_control_hanging(hsm) == 0; ms *= 2) {
         set_timeout(ms);
         status = run(deed, name);
     }
     set_timeout(0);
-    assert_int_equal(hsm->hanging, 1);
+    assert_int_equal(faulty_control_hanging(hsm), 1);
     if (status != KYOK_TIMEOUT)
         fail_msg("status %s: %s", kyok_status_name(status), text());
     assert_non_null(strstr(text(), "was not answered within its deadline"));
@@ -161,11 +161,12 @@ static void let_it_return(void)
     struct kyok_work_figures figures = {.written_off = 1};
 
     faulty_control_release(hsm);
-    for (int i = 0; i < 1200 && (hsm->hanging != 0 || figures.written_off != 0); i++) {
+    for (int i = 0; i < 1200 && (faulty_control_hanging(hsm) != 0 || figures.written_off != 0);
+         i++) {
         usleep(50000);
         kyok_work_figures(&figures);
     }
-    assert_int_equal(hsm->hanging, 0);
+    assert_int_equal(faulty_control_hanging(hsm), 0);
     assert_int_equal(figures.written_off, 0);
 }
 
