@@ -341,7 +341,7 @@ check-nginx: tests
 	@$(PROVE) $(filter-out %_valgrind.t %_soak.t,$(wildcard tests/integration/nginx_*.t))
 
 # Every unit test under ASan and UBSan, those with threads under TSan, nginx with the module, provider and library
-# under ASan. About KYOK minutes on two CPUs.
+# under ASan. Two builds of their own, and three minutes of CPU for the unit tests under ASan alone.
 check-sanitize:
 	@tests/support/setup.sh build check
 	@JOBS=$(JOBS) tests/support/sanitize.sh $(BUILD)
@@ -400,7 +400,7 @@ help:
 	@echo 'make check            every test; as root it installs what they need'
 	@echo 'make unit             unit tests alone; prove -e tests/support/run_test.sh FILE... for others'
 	@echo 'make check-long       with long soaks'
-	@echo 'make check-sanitize   unit tests under ASan, UBSan, TSan; nginx under ASan'
+	@echo 'make check-sanitize   unit tests under ASan, UBSan, TSan; nginx under ASan; a summary'
 	@echo 'make fuzz             every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make bench            measures beside the peers, writes docs/benchmarks.md'
 	@echo 'make lint             clang-format, clang-tidy, cppcheck, shellcheck, manual pages'

@@ -74,7 +74,10 @@ static enum kyok_status on_each(struct kyok_token *const *members, size_t count,
         else
             return status;
     }
-    *err = done > 0 ? (struct kyok_error){.status = KYOK_OK} : missing;
+    if (done > 0)
+        *err = (struct kyok_error){.status = KYOK_OK};
+    else
+        *err = missing;
     return err->status;
 }
 
