@@ -322,7 +322,7 @@ unit: tests
 thread_tests := $(patsubst %,$(BUILD)/tests/unit/%_test,base envelope key_pkcs11 kmip_client kmip_key kmip_tls kmip_wait \
 	life_hang pin_source pkcs11_live recovery stream work work_async work_fiber)
 .PHONY: unit-threads
-unit-threads: $(thread_tests) $(BUILD)/tests/support/faulty_module.so
+unit-threads: $(thread_tests) $(BUILD)/tests/support/faulty_module.so $(BUILD)/tests/support/kmip_server_tool
 	@$(PROVE) $(thread_tests)
 check:
 	@tests/support/setup.sh build nginx demo check

@@ -12,6 +12,7 @@ export BUILD CMOCKA_MESSAGE_OUTPUT=TAP LC_ALL=C
 # The slow unwinder sees through libraries without frame pointers, which the suppressions need.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:fast_unwind_on_malloc=0}
 export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$(realpath "$(dirname "$0")/lsan.supp"):print_suppressions=0}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-suppressions=$(realpath "$(dirname "$0")/tsan.supp"):print_suppressions=0:die_after_fork=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 unset MAKEFLAGS MAKELEVEL MFLAGS
 mkdir -p "$BUILD/tests/log" || exit 1

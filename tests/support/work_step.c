@@ -33,7 +33,7 @@ void gate_await(struct gate *gate, unsigned *what, unsigned count)
     struct timespec until;
 
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 20;
+    until.tv_sec += 60;
     pthread_mutex_lock(&gate->lock);
     while (*what < count)
         assert_int_equal(pthread_cond_timedwait(&gate->changed, &gate->lock, &until), 0);
@@ -108,7 +108,7 @@ void work_settle(void)
 {
     int i;
 
-    for (i = 0; i < 2000; i++) {
+    for (i = 0; i < 12000; i++) {
         if (work_figures_now().written_off == 0 && work_figures_now().in_flight == 0)
             return;
         usleep(5000);
