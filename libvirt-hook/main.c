@@ -120,7 +120,8 @@ static int look(enum hook_action action, const char *vm)
 
 int main(int argc, char **argv)
 {
-    /* In events this is not the administrator's command, though libvirt's folder calls both kyok. */
+    /* In events this is not the administrator's command, though libvirt's folder calls both kyok.
+     */
     program_invocation_short_name = "kyok-libvirt-hook";
     clean_environment();
     if (argc == 2 && strncmp(argv[1], "--", 2) == 0)
