@@ -21,8 +21,8 @@ struct faulty_self {
     CK_FUNCTION_LIST *real;
     pthread_rwlock_t lock; /* held for reading around every real call, for writing by a (re)start */
     bool started;
-    unsigned long start; /* number of this process's starts: the handles' upper bits */
-    uint32_t epoch;      /* the control file's, when this process started */
+    unsigned long start;    /* number of this process's starts: the handles' upper bits */
+    _Atomic uint32_t epoch; /* the control file's, when this process started */
     CK_FLAGS init_flags;
     char *init_reserved;
     _Atomic int process_pid; /* whose entry process_index is; differs in a forked child */
