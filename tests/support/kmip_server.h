@@ -59,6 +59,7 @@
 
 #include <openssl/evp.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* --- store: objects, under one lock ---------------------------------------------------------- */
 
@@ -108,7 +109,7 @@ struct server {
     pthread_mutex_t lock;
     char certificates[256], certificate[SERVER_TEXT];
     int tls_version;
-    bool hold_handshake;
+    atomic_bool hold_handshake;
     enum server_profile profile;
     unsigned versions[8];
     size_t version_count;
