@@ -319,8 +319,8 @@ tests: all nginx-module $(unit_tests) $(support_libs) $(support_programs)
 unit: tests
 	@$(PROVE) $(unit_tests)
 # The unit tests whose subject has threads.
-thread_tests := $(patsubst %,$(BUILD)/tests/unit/%_test,base envelope key_pkcs11 kmip_client kmip_key kmip_tls kmip_wait \
-	life_hang pin_source pkcs11_live recovery stream work work_async work_fiber)
+thread_tests := $(patsubst %,$(BUILD)/tests/unit/%_test,base envelope key_pkcs11 kmip_client kmip_client_fault kmip_client_pool kmip_key \
+	kmip_tls kmip_wait life_hang pin_source pkcs11_live recovery stream work work_async work_fiber)
 .PHONY: unit-threads
 unit-threads: $(thread_tests) $(BUILD)/tests/support/faulty_module.so $(BUILD)/tests/support/kmip_server_tool
 	@$(PROVE) $(thread_tests)

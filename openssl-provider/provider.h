@@ -32,9 +32,9 @@ struct kp_settings {
     char *config;        /* kyok.conf; NULL: the usual place */
     unsigned timeout_ms; /* 0: each group's own */
     bool isolate, isolate_given;
-    bool kmip;           /* offer kmip: references */
-    bool rand;           /* offer a custodian's random numbers */
-    char *rand_group;    /* whose; NULL: the first token group's */
+    bool kmip;        /* offer kmip: references */
+    bool rand;        /* offer a custodian's random numbers */
+    char *rand_group; /* whose; NULL: the first token group's */
     bool implicit_rejection;
     bool encode_references; /* private keys may be written as PEM references */
     bool with_public;       /* ... always with their public half */

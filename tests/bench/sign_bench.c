@@ -272,9 +272,11 @@ static void measure(struct run *run)
  * software, always the same for the same program: chance takes that out of a comparison. */
 static void move_heap(void)
 {
+    static void *hole;
     unsigned char by[2] = {0};
     RAND_bytes(by, sizeof(by));
-    if (malloc((by[0] << 8 | by[1]) + (size_t)1) == NULL)
+    hole = malloc((size_t)(by[0] << 8 | by[1]) + 1);
+    if (hole == NULL)
         fail("no memory");
 }
 
