@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# kyok setup with a KMIP server, and what doctor finds in nginx's configuration.
+# kyok setup with a KMIP server; what doctor finds in nginx's configuration, and of the clock.
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/kmip.sh"
 need softhsm2-util openssl
@@ -108,4 +108,15 @@ echo 'include' >nginx/nginx.conf
 all=$(doctor)
 found 'a cut file' '^good +nginx: .*1 files, 0 keys'
 refused 'a nginx.conf that is named and not there' 1 'cannot be found|findings are bad' "$KYOK" doctor --openssl-conf empty.cnf --nginx-conf nowhere
+
+# --- a clock that is wrong ---------------------------------------------------------------------------
+clock() { # TIME STATE: what doctor says of it
+    LD_PRELOAD=$SUPPORT/clock_module.so CLOCK_TIME=$1 CLOCK_STATE=$2 ASAN_OPTIONS=$ASAN_OPTIONS:verify_asan_link_order=0 \
+        "$KYOK" doctor --openssl-conf empty.cnf 2>/dev/null | grep -A1 ' clock'
+}
+like 'doctor: a clock before this program was written' "$(clock 1000000000 0)" '^bad +clock: it is before 2026.*
+.*set the clock'
+like 'doctor: one that nobody sets' "$(clock 1767225600 5)" '^note +clock: it is not synchronised.*
+.*chrony'
+like 'doctor: a good one' "$(clock 1767225600 0)" '^good +clock: it is synchronised'
 done_testing
