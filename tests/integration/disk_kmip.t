@@ -52,11 +52,8 @@ if command -v cryptsetup >/dev/null; then
     secret() { "$BUILD/kyok-qemu-secret" --kmip bank --disk d="$1" -- cat @d@; }
     ok "a marker is written" mark db.img write
     before=$(secret db.img)
-    python3 - "$SOURCE/docs/vm-disks.md" <<'PY'
-import re, sys
-for number, body in enumerate(re.findall(r"^```sh kmip\n(.*?)^```$", open(sys.argv[1]).read(), re.M | re.S)):
-    open(f"block{number}.sh", "w").write(body)
-PY
+    perl -0777 -ne 'while (/^```sh kmip\n(.*?)^```$/msg) { open my $out, ">", "block" . $n++ . ".sh" or die; print $out $1 }' \
+        "$SOURCE/docs/vm-disks.md"
     ok "a new disk" env PATH="$SANDBOX/bin:$PATH" bash -e block0.sh
     ok "has the data" mark new.img read
     unlike "and a passphrase of its own" "$(secret new.img)" "$before"

@@ -115,12 +115,8 @@ virsh -q destroy raw >/dev/null
 # --- metadata that virsh cannot take: refused before anything is changed ---
 before=$(cat "$image.kyok")
 virsh dumpxml --inactive raw >usual.xml
-python3 - <<'PY'
-xml = open("usual.xml").read()
-pad = "<kyok:record disk='00000000-0000-4000-8000-000000000000'>{%s}</kyok:record>" % ('"x":1,' * 21700)
-assert xml.count("</kyok:vm>") == 1
-open("large.xml", "w").write(xml.replace("</kyok:vm>", pad + "</kyok:vm>"))
-PY
+perl -0777 -pe 'BEGIN { $pad = sprintf q(<kyok:record disk="00000000-0000-4000-8000-000000000000">{%s}</kyok:record>), q("x":1,) x 21700 }
+    s{</kyok:vm>}{$pad</kyok:vm>} == 1 or die "no kyok:vm"' usual.xml >large.xml
 ok "a VM with 130 kB of records" virsh -q define large.xml
 for verb in rekey rewrap; do refused "$verb: refused, saying how much there is" any 'metadata would hold [0-9]* bytes of records, and virsh takes' "$KYOK" disk $verb "$image"; done
 is "nothing was changed" "$(cat "$image.kyok"; ls "$image.kyok.next" 2>/dev/null)" "$before"

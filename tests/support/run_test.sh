@@ -19,7 +19,8 @@ mkdir -p "$BUILD/tests/log" || exit 1
 log=$BUILD/tests/log/$(basename "$test").tap
 
 [[ $test == /* || $test == ./* ]] || test=./$test
-setsid --wait timeout --kill-after=20 "$limit" "$test" "$@" </dev/null > >(tee "$log") 2> >(tee "$log.err" >&2)
+# cmocka 1.1 writes "not ok" before a SKIP, which prove takes for a failure.
+setsid --wait timeout --kill-after=20 "$limit" "$test" "$@" </dev/null > >(sed -u 's/^not \(ok [0-9]* # SKIP\)/\1/' | tee "$log") 2> >(tee "$log.err" >&2)
 status=$?
 if [ $status -eq 124 ] || [ $status -eq 137 ]; then
     echo "# $test did not end within $limit s" >&2
