@@ -17,25 +17,13 @@
 
 #include <cmocka.h>
 
+#include "tests/support/expect_ok.h"
+
 #define MODULE "/usr/lib/softhsm/libsofthsm2.so"
 #define PIN "73921846"
 
 static char directory[] = "/tmp/kyok-key-XXXXXX";
 static struct kyok_context *context;
-static struct kyok_error err;
-
-static const char *text(void)
-{
-    static char line[1200];
-
-    return kyok_error_text(&err, line, sizeof(line));
-}
-
-#define OK(expression)                                                                             \
-    do {                                                                                           \
-        if ((expression) != KYOK_OK)                                                               \
-            fail_msg("%s: %s", #expression, text());                                               \
-    } while (0)
 
 static void write_file(const char *name, const char *content)
 {

@@ -18,22 +18,10 @@
 
 #include <cmocka.h>
 
+#include "tests/support/expect_ok.h"
+
 static char directory[] = "/tmp/kyok-life-hang-XXXXXX";
 static struct faulty_control *hsm;
-static struct kyok_error err;
-
-static const char *text(void)
-{
-    static char line[1200];
-
-    return kyok_error_text(&err, line, sizeof(line));
-}
-
-#define OK(expression)                                                                             \
-    do {                                                                                           \
-        if ((expression) != KYOK_OK)                                                               \
-            fail_msg("%s: %s", #expression, text());                                               \
-    } while (0)
 
 static void set_timeout(unsigned ms) /* 0: the group's, which only a real hang reaches */
 {

@@ -14,23 +14,11 @@
 
 #include <cmocka.h>
 
+#include "tests/support/expect_ok.h"
+
 static char directory[] = "/tmp/kyok-recovery-XXXXXX";
 static struct faulty_control *first, *second;
 static struct kyok_context *one, *both, *isolated;
-static struct kyok_error err;
-
-static const char *text(void)
-{
-    static char line[1200];
-
-    return kyok_error_text(&err, line, sizeof(line));
-}
-
-#define OK(expression)                                                                             \
-    do {                                                                                           \
-        if ((expression) != KYOK_OK)                                                               \
-            fail_msg("%s: %s", #expression, text());                                               \
-    } while (0)
 
 static struct kyok_context *make_context(const char *uris, const char *more)
 {
