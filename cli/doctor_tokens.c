@@ -237,6 +237,12 @@ static void check_token(struct doctor *doctor, const struct kyok_token_config *c
     if (config->require == KYOK_REQUIRE_NONE)
         doctor_find(doctor, DOCTOR_NOTE, group.check, NULL, "set require = never-extractable",
                     "keys that can be read out of the token are accepted (require = none)");
+    if (config->cache_keys_ms != 0)
+        doctor_find(
+            doctor, DOCTOR_NOTE, group.check, NULL, NULL,
+            "a key that is suspended or destroyed signs up to %u ms more where it was in use "
+            "(cache-keys)",
+            config->cache_keys_ms);
     check_group_keys(doctor, &group);
 }
 

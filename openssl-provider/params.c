@@ -87,6 +87,18 @@ static bool set_isolate(struct kp_settings *settings, const char *name, const ch
     return read_bool(settings, name, value, &settings->isolate);
 }
 
+/* pkcs11-provider's default is true. */
+static bool set_cache_keys(struct kp_settings *settings, const char *name, const char *value)
+{
+    bool cache = false;
+
+    settings->cache_keys_given = true;
+    if (!read_bool(settings, name, value, &cache))
+        return false;
+    settings->cache_keys_ms = cache ? KYOK_CACHE_KEYS_MS : 0;
+    return true;
+}
+
 /* yes (the first token group of kyok.conf), no, or a group's name. */
 static bool set_rand(struct kp_settings *settings, const char *name, const char *value)
 {
@@ -263,8 +275,11 @@ static void override_groups(const struct kp_settings *settings, struct kyok_conf
         config->kmips[i].timeout_ms = settings->timeout_ms;
     for (size_t i = 0; settings->isolate_given && i < config->token_count; i++)
         config->tokens[i].isolate = settings->isolate;
+    for (size_t i = 0; settings->cache_keys_given && i < config->token_count; i++)
+        config->tokens[i].cache_keys_ms = settings->cache_keys_ms;
     config->reference_timeout_ms = settings->timeout_ms;
     config->reference_isolate = settings->isolate;
+    config->reference_cache_keys_ms = settings->cache_keys_ms;
 }
 
 static enum kyok_status make_context(struct kp_provider *provider, struct kyok_context **context,

@@ -32,6 +32,8 @@ struct kp_settings {
     char *config;        /* kyok.conf; NULL: the usual place */
     unsigned timeout_ms; /* 0: each group's own */
     bool isolate, isolate_given;
+    unsigned cache_keys_ms;
+    bool cache_keys_given;
     bool kmip;        /* offer kmip: references */
     bool rand;        /* offer a custodian's random numbers */
     char *rand_group; /* whose; NULL: the first token group's */

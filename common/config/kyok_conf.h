@@ -18,6 +18,7 @@ enum kyok_require {
 };
 
 #define KYOK_DEFAULT_TIMEOUT_MS 10000
+#define KYOK_CACHE_KEYS_MS 1000 /* where a program says only that keys are to be cached */
 
 struct kyok_token_config { /* [token NAME] */
     char *name;
@@ -31,7 +32,8 @@ struct kyok_token_config { /* [token NAME] */
     unsigned timeout_ms;     /* "timeout", seconds or with unit ms/s in the file */
     enum kyok_require require;
     bool isolate;
-    char *init_args; /* C_Initialize pReserved (pkcs11-module-init-args); NULL usually */
+    unsigned cache_keys_ms; /* how long a key's copy in a session may stand for it; 0: no copies */
+    char *init_args;        /* C_Initialize pReserved (pkcs11-module-init-args); NULL usually */
 };
 
 struct kyok_kmip_config { /* [kmip NAME] */
@@ -67,6 +69,7 @@ struct kyok_config {
     /* Of the groups that a reference makes up, which no section defines. timeout 0: the default. */
     unsigned reference_timeout_ms;
     bool reference_isolate;
+    unsigned reference_cache_keys_ms;
 };
 
 /* path NULL: $KYOK_CONF (ignored in set-user-ID programs), else KYOK_DEFAULT_CONFIG, and there an

@@ -161,6 +161,7 @@ enum kyok_status kyok_config_add_token(struct kyok_config *config,
     added->timeout_ms = token->timeout_ms != 0 ? token->timeout_ms : KYOK_DEFAULT_TIMEOUT_MS;
     added->require = token->require;
     added->isolate = token->isolate;
+    added->cache_keys_ms = token->cache_keys_ms;
     if (copy_token_texts(added, token))
         return KYOK_OK;
     clear_token(added);

@@ -23,7 +23,7 @@
     X("pkcs11-module-login-behavior", login) \
     X("pkcs11-module-load-behavior", nothing)  /* always at first use: design rule 7 */ \
     X("pkcs11-module-cache-pins", nothing)     /* read from their source at each login */ \
-    X("pkcs11-module-cache-keys", nothing)     /* keys are never copied into sessions */ \
+    X("pkcs11-module-cache-keys", cache_keys) \
     X("pkcs11-module-cache-sessions", nothing) /* all that the token grants stay open */ \
     X("pkcs11-module-quirks", nothing)         /* none of these calls is made */ \
     X("pkcs11-module-encode-provider-uri-to-pem", encode_references) \

@@ -55,18 +55,34 @@ static enum kyok_status set_sessions(void *field, const char *value, struct kyok
     return KYOK_OK;
 }
 
-static enum kyok_status set_timeout(void *field, const char *value, struct kyok_error *err)
+/* 1 ms to most_ms, as "10", "10s" or "500ms". */
+static bool read_time(const char *value, uint64_t most_ms, unsigned *time_ms)
 {
     size_t digits = strspn(value, "0123456789");
     const char *unit = value + digits;
     uint64_t number = 0;
     bool milliseconds = strcmp(unit, "ms") == 0;
-    bool good = kyok_text_number(kyok_bytes(value, digits), KYOK_CONF_MAX_TIMEOUT_MS, &number) &&
+    bool good = kyok_text_number(kyok_bytes(value, digits), most_ms, &number) &&
                 (milliseconds || strcmp(unit, "s") == 0 || unit[0] == '\0');
     number = milliseconds ? number : number * 1000;
-    if (!good || number == 0 || number > KYOK_CONF_MAX_TIMEOUT_MS)
+    if (!good || number == 0 || number > most_ms)
+        return false;
+    *time_ms = (unsigned)number;
+    return true;
+}
+
+static enum kyok_status set_timeout(void *field, const char *value, struct kyok_error *err)
+{
+    if (!read_time(value, KYOK_CONF_MAX_TIMEOUT_MS, field))
         return expected(err, value, "a time such as 10, 10s or 500ms, 1ms to 3600s");
-    *(unsigned *)field = (unsigned)number;
+    return KYOK_OK;
+}
+
+static enum kyok_status set_cache_keys(void *field, const char *value, struct kyok_error *err)
+{
+    *(unsigned *)field = 0;
+    if (strcmp(value, "no") != 0 && !read_time(value, KYOK_CONF_MAX_CACHE_KEYS_MS, field))
+        return expected(err, value, "no, or a time such as 1s or 500ms, 1ms to 60s");
     return KYOK_OK;
 }
 
@@ -176,6 +192,7 @@ static const struct kyok_setting token_settings[] = {
     {"timeout", set_timeout, TOKEN(timeout_ms), 0, false},
     {"require", set_require, TOKEN(require), 0, false},
     {"isolate", set_boolean, TOKEN(isolate), 0, false},
+    {"cache-keys", set_cache_keys, TOKEN(cache_keys_ms), 0, false},
 };
 
 static const struct kyok_setting kmip_settings[] = {

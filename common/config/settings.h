@@ -44,5 +44,6 @@ const char *kyok_conf_where_taken(const struct kyok_config *config, enum kyok_se
 #define KYOK_CONF_MAX_LIST ((size_t)64)
 #define KYOK_CONF_MAX_SESSIONS 4096
 #define KYOK_CONF_MAX_TIMEOUT_MS 3600000
+#define KYOK_CONF_MAX_CACHE_KEYS_MS 60000
 
 #endif

@@ -133,6 +133,7 @@ static struct kyok_adhoc *new_adhoc(const struct kyok_config *config, const char
     adhoc->config.timeout_ms =
         config->reference_timeout_ms != 0 ? config->reference_timeout_ms : KYOK_DEFAULT_TIMEOUT_MS;
     adhoc->config.isolate = config->reference_isolate;
+    adhoc->config.cache_keys_ms = config->reference_cache_keys_ms;
     if (base != NULL)
         adhoc->config = *base;
     adhoc->config.name = strdup(base != NULL ? base->name : "reference");

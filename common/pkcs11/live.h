@@ -17,11 +17,23 @@
 #define KYOK_MECHANISM_CACHE 16
 #define KYOK_LATENCY_BUCKETS 16
 
+/* A session object that stands for one of the token's keys (copy.c). */
+struct kyok_key_copy {
+    uint64_t epoch;
+    CK_OBJECT_HANDLE of;       /* the token's own */
+    CK_OBJECT_HANDLE object;   /* 0: none was made yet */
+    enum kyok_require require; /* what it was found to meet */
+    int64_t seen_ns;           /* when the token's own key last signed here */
+    bool spent;                /* the token makes none that will do, or it has failed */
+};
+#define KYOK_SESSION_COPIES 8
+
 struct kyok_session {
     CK_SESSION_HANDLE handle; /* 0: not opened yet */
     uint64_t epoch;           /* the token's when it was opened */
     int64_t since_ns;         /* leased at */
     int64_t denied_ns;        /* when the token took it but knew neither login nor object; 0: not */
+    struct kyok_key_copy copies[KYOK_SESSION_COPIES];
     struct kyok_session *next, *previous;
 };
 
@@ -82,6 +94,7 @@ struct kyok_token {
     struct kyok_handle *handles; /* open addressing, power of two */
     size_t handle_count, handle_room;
     struct kyok_mechanism_answer mechanisms[KYOK_MECHANISM_CACHE];
+    _Atomic bool copied; /* a group with cache-keys has joined: nobody is to find its copies */
 
     enum kyok_health health;
     int64_t retry_ns;
@@ -314,6 +327,16 @@ void kyok_token_remember(const struct kyok_lease *lease, const struct kyok_group
                          CK_OBJECT_HANDLE object);
 /* C_GetMechanismInfo, remembered per epoch. flags: all of these must be offered. */
 bool kyok_token_can(const struct kyok_lease *lease, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags);
+
+/* --- copy.c: [token] cache-keys. What follows belongs to whoever holds the lease. --- */
+
+/* The session's copy that may stand for the call's key now; 0: none. */
+CK_OBJECT_HANDLE kyok_copy_of(const struct kyok_call *call);
+/* The copy has failed, and is not used again. */
+void kyok_copy_spent(const struct kyok_call *call);
+/* How the token's own key has just done: a copy is made of one that signs often, and trusted again;
+ * none stands for a key that fails. */
+void kyok_copy_learn(const struct kyok_call *call, CK_RV rv);
 
 /* --- object.c, facts.c --- */
 

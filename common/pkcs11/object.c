@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/pkcs11/life.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,8 @@ CK_RV kyok_objects_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_c
                         const char *label, const uint8_t *id, size_t id_size,
                         CK_OBJECT_HANDLE *found, size_t room, size_t *count)
 {
-    CK_ATTRIBUTE template[3];
+    static const CK_BBOOL yes = CK_TRUE;
+    CK_ATTRIBUTE template[4];
     CK_ULONG fields = 0, got = 0;
     bool enough;
     CK_RV rv, final;
@@ -21,6 +23,8 @@ CK_RV kyok_objects_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_c
         template[fields++] = (CK_ATTRIBUTE){CKA_LABEL, (void *)label, strlen(label)};
     if (id != NULL)
         template[fields++] = (CK_ATTRIBUTE){CKA_ID, (void *)id, id_size};
+    if (atomic_load(&lease->token->copied))
+        template[fields++] = (CK_ATTRIBUTE){CKA_TOKEN, (void *)&yes, sizeof(yes)};
     *count = 0;
     rv = lease->f->C_FindObjectsInit(lease->handle, template, fields);
     if (rv != CKR_OK)

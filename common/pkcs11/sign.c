@@ -30,19 +30,50 @@ static enum kyok_status accept_signature(struct signing *signing, const uint8_t 
     return KYOK_OK;
 }
 
-static CK_RV sign(const struct kyok_call *call, void *arg, struct kyok_error *err)
+static CK_RV sign_by(CK_OBJECT_HANDLE object, const struct kyok_call *call, struct signing *signing,
+                     uint8_t *raw, CK_ULONG *size, struct kyok_error *err)
 {
-    struct signing *signing = arg;
     const struct kyok_lease *lease = call->lease;
-    uint8_t raw[2048];
-    CK_ULONG size = sizeof(raw);
-    CK_RV rv = lease->f->C_SignInit(lease->handle, &signing->mechanism.mechanism, call->object);
+    CK_RV rv = lease->f->C_SignInit(lease->handle, &signing->mechanism.mechanism, object);
 
     if (rv == CKR_OK && call->key->always_authenticate)
         rv = kyok_context_login(lease, call->group, err);
     if (rv == CKR_OK)
         rv = lease->f->C_Sign(lease->handle, (CK_BYTE *)signing->input.bytes.data,
-                              signing->input.bytes.size, raw, &size);
+                              signing->input.bytes.size, raw, size);
+    return rv;
+}
+
+/* By the session's copy of the key where it has one; whatever that fails of, the key itself
+ * decides, unless more is lost than an object. */
+static CK_RV sign_by_either(const struct kyok_call *call, struct signing *signing, uint8_t *raw,
+                            CK_ULONG *size, struct kyok_error *err)
+{
+    CK_OBJECT_HANDLE copy = kyok_copy_of(call);
+    CK_ULONG room = *size;
+    CK_RV rv;
+
+    if (copy != 0) {
+        rv = sign_by(copy, call, signing, raw, size, err);
+        if (rv == CKR_OK)
+            return rv;
+        kyok_copy_spent(call);
+        if (kyok_rv_rung(rv) > KYOK_RUNG_OBJECT)
+            return rv;
+        *size = room;
+    }
+    rv = sign_by(call->object, call, signing, raw, size, err);
+    kyok_copy_learn(call, rv);
+    return rv;
+}
+
+static CK_RV sign(const struct kyok_call *call, void *arg, struct kyok_error *err)
+{
+    struct signing *signing = arg;
+    uint8_t raw[2048];
+    CK_ULONG size = sizeof(raw);
+    CK_RV rv = sign_by_either(call, signing, raw, &size, err);
+
     if (rv != CKR_OK)
         return rv;
     if (size > sizeof(raw)) {

@@ -46,6 +46,14 @@ refused 'no PIN at all: no prompt, an error' any 'PIN' timeout 20 openssl pkey -
 moved "pkcs11-module-token-pin = 9999"
 refused 'a wrong PIN' any 'PIN' openssl pkey -in 'pkcs11:token=test;object=ec' -noout
 unlike 'is not shown' "$(openssl pkey -in 'pkcs11:token=test;object=ec' -noout 2>&1)" 9999
+for cache in true false; do
+    moved "pkcs11-module-token-pin = $PIN" "pkcs11-module-cache-keys = $cache"
+    faulty hsm reset
+    ok "cache-keys = $cache" "$SUPPORT/sign_tool" run 'pkcs11:token=test;object=ec' 1 9
+    is 'a copy of the key or none' "$cache $(faulty hsm count C_CopyObject)" "$([ $cache = true ] && echo true 1 || echo false 0)"
+done
+moved "pkcs11-module-token-pin = $PIN" 'pkcs11-module-cache-keys = session'
+refused 'cache-keys = session' any 'pkcs11-module-cache-keys = session: expected' sign 'pkcs11:token=test;object=ec'
 moved "pkcs11-module-token-pin = $PIN" 'pkcs11-module-encode-provider-uri-to-pem = false'
 ok 'encode-provider-uri-to-pem = false: no reference is written' sh -c '! openssl pkey -in "pkcs11:token=test;object=ec" -out no.pem'
 unlike 'and no file says otherwise' "$(cat no.pem 2>/dev/null)" 'PROVIDER URI'

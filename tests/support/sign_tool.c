@@ -4,8 +4,10 @@
  *
  *   sign_tool run KEY THREADS COUNT [MS]      each thread signs COUNT times, MS apart, and verifies
  *   sign_tool fork KEY THREADS FORKS [signs]  THREADS sign while the main thread forks FORKS times;
- * a child leaves at once, or signs once sign_tool ask KEY                         reads commands:
- * "sign", "threads N" (each signs once), "fork" (a child signs), "daemon" (goes on in a child)
+ *                                             a child leaves at once, or signs once
+ *   sign_tool ask KEY                         reads commands: "sign", "threads N" (each signs
+ *                                             once), "fork" (a child signs), "daemon" (goes on in a
+ *                                             child), "key KEY" (another from now on, then signs)
  *
  * KEY: a PEM file or a URI. run prints "ok=N failed=N max_ms=N" and the first error; fork prints
  * "forks=N hung=N failed=N"; ask answers each line with "ok MS" or "failed MS TEXT". Signatures are
@@ -310,14 +312,25 @@ static void ask_fork(void)
            result < 0 ? "the child hangs" : "the child failed");
 }
 
+static void ask_key(char *name)
+{
+    name[strcspn(name, "\n")] = '\0';
+    EVP_PKEY_free(tool.key);
+    EVP_PKEY_free(tool.public_key);
+    load_key(name);
+}
+
 static int ask(void)
 {
-    char line[80], text[600];
+    char line[300], text[600];
     int ms;
     printf("ready\n");
     fflush(stdout);
     while (fgets(line, sizeof(line), stdin) != NULL) {
-        if (strncmp(line, "sign", 4) == 0) {
+        bool other = strncmp(line, "key ", 4) == 0;
+        if (other)
+            ask_key(line + 4);
+        if (other || strncmp(line, "sign", 4) == 0) {
             bool good = timed_sign(&ms, text, sizeof(text));
             answer(good, ms, text);
         } else if (strncmp(line, "threads ", 8) == 0) {

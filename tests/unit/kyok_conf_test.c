@@ -25,7 +25,7 @@ static void everything_is_read(void **state)
         "module = /usr/lib/softhsm/libsofthsm2.so\n"
         "uri = pkcs11:token=a\nuri=pkcs11:token=b?module-path=/other.so\n"
         "pin-source = file:/etc/kyok/pin\nsessions = 16\ntimeout = 500ms\n"
-        "\trequire = never-extractable\nisolate = yes\n"
+        "\trequire = never-extractable\nisolate = yes\ncache-keys = 1500ms\n"
         "[kmip vault]\nserver = kmips://a.example:5696\nserver = kmips://[2001:db8::1]:5697\n"
         "ca = /ca.pem\ncertificate = /c.pem\nkey = pkcs11:token=a;object=client\ncrl = /crl.pem\n"
         "timeout = 3s\nversion = 1.4\nrelease = no\nrequire = non-extractable\n"
@@ -46,6 +46,7 @@ static void everything_is_read(void **state)
     assert_int_equal(token->timeout_ms, 500);
     assert_int_equal(token->require, KYOK_REQUIRE_NEVER_EXTRACTABLE);
     assert_true(token->isolate);
+    assert_int_equal(token->cache_keys_ms, 1500);
     const struct kyok_kmip_config *kmip = kyok_config_kmip(config, "vault");
     assert_int_equal(kmip->server_count, 2);
     assert_string_equal(kmip->servers[1], "kmips://[2001:db8::1]:5697");
@@ -177,6 +178,10 @@ static void wrong_token_values_name_what_is_expected(void **state)
         {TOKEN "require = sensitive\n", "t:3", "require: ", "never-extractable"},
         {TOKEN "isolate = true\n", "t:3", "isolate: ", "yes or no"},
         {TOKEN "isolate = Yes\n", "t:3", "isolate: ", "yes or no"},
+        {TOKEN "cache-keys = yes\n", "t:3", "cache-keys: ", "no, or a time"},
+        {TOKEN "cache-keys = 0\n", "t:3", "cache-keys: ", "1ms to 60s"},
+        {TOKEN "cache-keys = 61\n", "t:3", "cache-keys: ", "1ms to 60s"},
+        {TOKEN "cache-keys = 60001ms\n", "t:3", "cache-keys: ", "1ms to 60s"},
     };
     (void)state;
     check_wrong(wrong, sizeof(wrong) / sizeof(wrong[0]));
