@@ -8,10 +8,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "tests/support/child.h"
 
 static void error_text_is_one_clean_line(void **state)
 {
@@ -123,7 +124,6 @@ static void child_starts_anew(void **state)
 {
     uint64_t generation = kyok_process_generation();
     void *mine = kyok_process_state(KYOK_PROCESS_KEY, create, free);
-    int status;
     pid_t child;
 
     (void)state;
@@ -136,8 +136,7 @@ static void child_starts_anew(void **state)
 
         _exit(anew ? 0 : 1);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    child_ended_well(child);
     assert_int_equal(kyok_process_generation(), generation);
 }
 

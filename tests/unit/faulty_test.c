@@ -12,11 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "tests/support/child.h"
 
 static struct {
     char directory[64];
@@ -368,7 +369,6 @@ static void lies_about_lengths(void **state)
 static void child_starts_anew(void **state)
 {
     (void)state;
-    int status;
     CK_SESSION_HANDLE session = open_session();
     CK_SESSION_INFO info;
     pid_t child = fork();
@@ -378,8 +378,7 @@ static void child_starts_anew(void **state)
         bool stale = hsm.list->C_GetSessionInfo(session, &info) == CKR_SESSION_HANDLE_INVALID;
         _exit(forgot && starts && stale ? 0 : 1);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    child_ended_well(child);
     assert_int_equal(hsm.list->C_GetSessionInfo(session, &info), CKR_OK);
     assert_int_equal(faulty_control_sessions(hsm.control), 1);
 }

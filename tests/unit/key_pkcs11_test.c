@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "tests/support/child.h"
 #include "tests/support/expect_ok.h"
 
 #define MODULE "/usr/lib/softhsm/libsofthsm2.so"
@@ -311,7 +311,6 @@ static void a_child_signs_too(void **state)
 {
     struct kyok_reference *reference = parse("pkcs11:token=unit;object=p256");
     struct kyok_key *key = NULL;
-    int status;
     pid_t child;
 
     (void)state;
@@ -322,8 +321,7 @@ static void a_child_signs_too(void **state)
         sign_and_verify(key, KYOK_SIGN_ECDSA, 0);
         _exit(0);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    child_ended_well(child);
     sign_and_verify(key, KYOK_SIGN_ECDSA, 0);
     kyok_key_free(key);
     kyok_reference_free(reference);
@@ -364,7 +362,7 @@ static void keeps_keys_by_reference(void **state)
 {
     static const char *const names[] = {"kept0", "kept1", "kept2"};
     struct kyok_key *keys[3];
-    int status;
+    pid_t child;
 
     (void)state;
     for (unsigned i = 0; i < 3; i++)
@@ -381,10 +379,10 @@ static void keeps_keys_by_reference(void **state)
     assert_true(is_kept(0, keys[0]));
     assert_true(is_kept(2, keys[2]));
     assert_false(is_kept(1, keys[1]));
-    if (fork() == 0)
+    child = fork(); /* a child begins without */
+    if (child == 0)
         _exit(is_kept(2, keys[2]) ? 1 : 0);
-    wait(&status);
-    assert_int_equal(status, 0); /* a child begins without */
+    child_ended_well(child);
     kyok_keys_forget();
     assert_false(is_kept(2, keys[2]));
     kyok_keys_keep(2, 0); /* all have expired at once */
@@ -445,7 +443,6 @@ static void a_token_that_comes_late_is_seen(void **state)
 {
     struct kyok_reference *reference = parse("pkcs11:token=unit;object=none");
     char tokens[64], away[64];
-    int status;
     pid_t child;
 
     (void)state;
@@ -471,8 +468,7 @@ static void a_token_that_comes_late_is_seen(void **state)
         }
         _exit(err.status == KYOK_NOT_FOUND ? 0 : 5);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    child_ended_well(child);
     kyok_reference_free(reference);
 }
 

@@ -3,12 +3,13 @@
  * connection's life, children. */
 #include "tests/support/kmip_group.h"
 
+#include "tests/support/child.h"
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* --- many threads ---------------------------------------------------------------------------- */
@@ -267,15 +268,12 @@ static void forked_children(void **state)
     unsigned inherited = (unsigned)kmip_group_descriptors();
     load_start(&group, 0, loads, threads); /* other threads may hold any lock */
     for (int i = 0; i < 40; i++) {
-        int result = 0;
         pid_t pid = fork();
         if (pid == 0) {
             alarm(KMIP_LONG_MS / 1000);
             _exit(i % 4 == 0 ? daemon_gets(&group) : child_gets(&group, inherited + THREADS));
         }
-        assert_int_equal(waitpid(pid, &result, 0), pid);
-        assert_true(WIFEXITED(result));
-        assert_int_equal(WEXITSTATUS(result), 0);
+        child_ended_well(pid);
     }
     load_end(loads, threads);
     kmip_group_close(&group);

@@ -9,11 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <p11-kit/pin.h>
+
+#include "tests/support/child.h"
 
 static char folder[] = "/tmp/kyok-pin-XXXXXX";
 static char path[64], source[80];
@@ -183,9 +184,7 @@ static void a_child_uses_what_was_kept(void **state)
                     kyok_bytes_equal(kyok_secret_bytes(pin), kyok_bytes_of_text("5678"));
         _exit(good ? 0 : 1);
     }
-    int status = -1;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    child_ended_well(child);
     expect_pin(source, "5678");
     /* What can be read goes before what was kept; what others can read is refused all the same. */
     write_pin("9999\n", 5, 0600);
@@ -267,9 +266,7 @@ static void a_callback_answers_for_other_schemes(void **state)
         struct kyok_secret *pin = NULL;
         _exit(kyok_pin_source_read("agent:key", &pin, &err) == KYOK_PIN ? 0 : 1);
     }
-    int status = -1;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    child_ended_well(child);
     p11_kit_pin_unregister_callback("agent:key", callback, NULL);
 }
 

@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "tests/support/child.h"
 
 static struct kyok_error err;
 static CK_RV login_answer;
@@ -303,7 +304,7 @@ static void workers_of_one_master_burn_one_try(void **state)
 {
     struct pin_case c;
     pid_t pids[WORKERS];
-    int go[2], status;
+    int go[2];
 
     (void)state;
     begin(&c);
@@ -315,8 +316,7 @@ static void workers_of_one_master_burn_one_try(void **state)
         pids[i] = forked_login(&c, go[0]);
     assert_int_equal(write(go[1], "12345678", WORKERS), WORKERS);
     for (int i = 0; i < WORKERS; i++) {
-        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-        assert_int_equal(status, 0);
+        child_ended_well(pids[i]);
     }
     assert_int_equal(atomic_load(all_logins), 1);
     assert_int_equal(log_in_once(&c), KYOK_PIN); /* nor does the one that forked them */
@@ -338,14 +338,12 @@ static void a_worker_that_dies_in_its_login_leaves_its_turn(void **state)
     struct kyok_deadline deadline = kyok_deadline_in_ms(60000);
     struct kyok_pin_turn *turn;
     pid_t pid = fork();
-    int status;
 
     (void)state;
     assert_non_null(pins);
     if (pid == 0)
         _exit(kyok_refused_pins_enter(pins, "1", "hsm", deadline) == NULL);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    child_ended_well(pid);
     turn = kyok_refused_pins_enter(pins, "1", "hsm", deadline);
     assert_non_null(turn);
     kyok_refused_pins_leave(turn);
@@ -357,15 +355,13 @@ static void a_login_that_hangs_is_not_waited_for(void **state)
     struct kyok_refused_pins *pins = kyok_refused_pins_new();
     struct kyok_pin_turn *turn = kyok_refused_pins_enter(pins, "1", "hsm", kyok_deadline_never());
     pid_t pid;
-    int status;
 
     (void)state;
     assert_non_null(turn);
     pid = fork();
     if (pid == 0)
         _exit(kyok_refused_pins_enter(pins, "1", "hsm", kyok_deadline_in_ms(100)) != NULL);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    child_ended_well(pid);
     kyok_refused_pins_leave(turn);
     kyok_refused_pins_free(pins);
 }

@@ -8,10 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "tests/support/child.h"
 
 /* --- ASYNC_JOB --- */
 
@@ -166,13 +167,11 @@ static int free_paused_connection(void)
 static void freed_connection_releases_its_operation(void **state)
 {
     pid_t child = fork();
-    int status;
 
     (void)state;
     if (child == 0)
         _exit(free_paused_connection());
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    child_ended_well(child);
 }
 
 /* --- no threads --- */
@@ -213,15 +212,12 @@ static int works_without_threads(void)
 /* As haproxy forbids them. Who may block is served all the same; who wants the deadline is told. */
 static void without_threads_callers_run_their_jobs_themselves(void **state)
 {
-    int status;
     pid_t child = fork();
 
     (void)state;
     if (child == 0)
         _exit(works_without_threads());
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    child_ended_well(child);
 }
 
 int main(void)

@@ -7,10 +7,11 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "tests/support/child.h"
 
 /* --- direct and blocking --- */
 
@@ -264,7 +265,6 @@ static void forked_child_starts_with_nothing(void **state)
     struct kyok_lane *lane = kyok_lane_new("parent");
     struct gate *gate = gate_new();
     struct kyok_error err;
-    int status;
     pid_t child;
 
     (void)state;
@@ -273,9 +273,7 @@ static void forked_child_starts_with_nothing(void **state)
     child = fork();
     if (child == 0)
         _exit(child_works_anew(lane));
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    child_ended_well(child);
     gate_open(gate);
     gate_await(gate, &gate->destroyed, 1);
     work_settle();
@@ -306,15 +304,12 @@ static int ends_while_a_call_runs(void)
 
 static void the_end_waits_for_calls_and_begins_none(void **state)
 {
-    int status;
     pid_t child = fork();
 
     (void)state;
     if (child == 0)
         _exit(ends_while_a_call_runs());
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
+    child_ended_well(child);
 }
 
 int main(void)
