@@ -268,6 +268,7 @@ $(BUILD)/tests/support/kmip_operations_tool: \
 kmip_group_tests = $(filter $(BUILD)/tests/unit/kmip_client% $(BUILD)/tests/unit/kmip_key_test \
 	$(BUILD)/tests/unit/kmip_wait_test,$(unit_tests))
 $(filter $(BUILD)/tests/unit/kmip_message%,$(unit_tests)): $(call objects,tests/support/kmip_sample.c)
+$(filter $(BUILD)/tests/unit/kmip_tls%,$(unit_tests)): $(call objects,tests/support/tls_echo.c tests/support/kmip_peer.c)
 $(kmip_group_tests): $(call objects,tests/support/kmip_peer.c tests/support/kmip_group.c)
 
 $(BUILD)/tests/support/%_module.so: $(BUILD)/obj/tests/support/%_module.o
@@ -320,7 +321,7 @@ unit: tests
 	@$(PROVE) $(unit_tests)
 # The unit tests whose subject has threads.
 thread_tests := $(patsubst %,$(BUILD)/tests/unit/%_test,base envelope key_pkcs11 kmip_client kmip_client_fault kmip_client_pool kmip_key \
-	kmip_tls kmip_wait life_hang pin_source pkcs11_live recovery stream work work_async work_fiber)
+	kmip_tls kmip_tls_stream kmip_wait life_hang pin_source pkcs11_live recovery stream work work_async work_fiber)
 .PHONY: unit-threads
 unit-threads: $(thread_tests) $(BUILD)/tests/support/faulty_module.so $(BUILD)/tests/support/kmip_server_tool
 	@$(PROVE) $(thread_tests)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/support/kmip_group.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,17 +80,6 @@ void kmip_group_expect(struct kmip_group *group, const char *id)
 
     if (kmip_group_get(group, id, &err) != KYOK_OK)
         fail_msg("%s", kyok_error_text(&err, text, sizeof text));
-}
-
-int kmip_group_descriptors(void)
-{
-    DIR *list = opendir("/proc/self/fd");
-    int count = 0;
-
-    while (readdir(list) != NULL)
-        count++;
-    closedir(list);
-    return count;
 }
 
 void kmip_group_pause(long ms)

@@ -43,7 +43,6 @@ void kmip_group_close(struct kmip_group *group);
 enum kyok_status kmip_group_get(struct kmip_group *group, const char *id, struct kyok_error *err);
 void kmip_group_expect(struct kmip_group *group, const char *id);
 
-int kmip_group_descriptors(void); /* open ones of this process */
 void kmip_group_pause(long ms);
 
 /* Appends a section of kyok.conf with alice's identity at the first server; more: lines of it. */

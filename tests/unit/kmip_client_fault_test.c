@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The KMIP client against a server that does it wrong: each fault of an answer, wrong certificates,
  * a host that is not there. */
+#include "tests/support/descriptors.h"
 #include "tests/support/kmip_group.h"
 
 #include <stdio.h>
@@ -146,13 +147,13 @@ static void every_fault(void **state)
     assert_string_equal(faults[OF_ANY].fault, "identifier");
     kmip_group_open(&group, "faults", "alice", KMIP_LONG_MS, &kmip_one, NULL);
     kmip_group_expect(&group, "k");
-    int descriptors = kmip_group_descriptors();
+    int descriptors = open_descriptors();
     getrusage(RUSAGE_SELF, &before);
     for (size_t i = 0; i < sizeof fault_operations / sizeof *fault_operations; i++)
         for (size_t j = 0; j < fault_operations[i].rows; j++)
             check_fault(&group, &fault_operations[i], &faults[j]);
     getrusage(RUSAGE_SELF, &after);
-    assert_true(kmip_group_descriptors() <= descriptors);
+    assert_true(open_descriptors() <= descriptors);
 #ifndef __SANITIZE_ADDRESS__                                     /* which keeps freed memory */
     assert_true(after.ru_maxrss - before.ru_maxrss < 16 * 1024); /* KiB */
 #endif

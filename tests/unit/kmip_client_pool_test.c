@@ -4,6 +4,7 @@
 #include "tests/support/kmip_group.h"
 
 #include "tests/support/child.h"
+#include "tests/support/descriptors.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -230,9 +231,7 @@ static int child_gets(struct kmip_group *group, unsigned inherited)
 
     if (kmip_group_get(group, "k", &err) != KYOK_OK)
         return 1;
-    return (unsigned)kmip_group_descriptors() <= inherited
-               ? 0
-               : 2; /* the parent's sockets are closed */
+    return (unsigned)open_descriptors() <= inherited ? 0 : 2; /* the parent's sockets are closed */
 }
 
 /* As a daemon that closes all it inherited and opens files of its own under the same numbers. */
@@ -265,7 +264,7 @@ static void forked_children(void **state)
 #endif
     kmip_group_open(&group, "fork", "alice", KMIP_LONG_MS, &kmip_one, NULL);
     kmip_group_expect(&group, "k");
-    unsigned inherited = (unsigned)kmip_group_descriptors();
+    unsigned inherited = (unsigned)open_descriptors();
     load_start(&group, 0, loads, threads); /* other threads may hold any lock */
     for (int i = 0; i < 40; i++) {
         pid_t pid = fork();
