@@ -6,7 +6,7 @@
  * suspended or destroyed signs at most that much longer.
  *
  * A copy belongs to the session that made it, goes with it, and is used under its lease alone.
- * Searches ask for token objects once there may be copies, which have the key's label and id.
+ * Searches ask for token objects (object.c), since a copy has the key's label and id.
  * Nothing here calls C_DestroyObject: after a restart that kyok has not noticed yet the number may
  * be another object's. What is no longer used stays until the session is closed,
  * KYOK_SESSION_COPIES of them at most.

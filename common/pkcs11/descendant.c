@@ -6,6 +6,7 @@
  */
 #include "common/pkcs11/life.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -162,35 +163,50 @@ enum kyok_status kyok_group_rewrap(struct kyok_group_key *parent, const struct k
 
 /* --- use --- */
 
-static CK_RV unwrap_version(const struct kyok_lease *lease, const struct kyok_group *group,
-                            const struct kyok_key_version *version, enum kyok_key_state state,
-                            CK_OBJECT_HANDLE *object, struct kyok_error *err)
+/* Whoever unwrapped it before may have asked less of the parent. */
+static CK_RV worthy_parent(const struct kyok_lease *lease, const struct kyok_group *group,
+                           const struct kyok_key_version *version, CK_OBJECT_HANDLE *parent,
+                           struct kyok_error *err)
 {
-    struct kyok_template template = {.count = 0};
     struct kyok_facts facts;
-    CK_OBJECT_HANDLE parent;
-    CK_RV rv = find_named(lease, &version->parent, &parent);
+    CK_RV rv = find_named(lease, &version->parent, parent);
 
-    if (rv == CKR_OK && parent == 0) {
+    if (rv == CKR_OK && *parent == 0) {
         no_parent(&version->parent, err);
         return CKR_OK;
     }
     if (rv == CKR_OK)
-        rv = kyok_facts_read(lease, parent, &facts);
-    if (rv != CKR_OK)
+        rv = kyok_facts_read(lease, *parent, &facts);
+    if (rv == CKR_OK)
+        (void)kyok_facts_require(&facts, group->config->require, version->parent.label, err);
+    return rv;
+}
+
+static CK_RV unwrap_version(const struct kyok_lease *lease, const struct kyok_group *group,
+                            const struct kyok_key_version *version, enum kyok_key_state state,
+                            CK_OBJECT_HANDLE *object, bool *fresh, struct kyok_error *err)
+{
+    struct kyok_template template = {.count = 0};
+    CK_OBJECT_HANDLE parent;
+    CK_RV rv = worthy_parent(lease, group, version, &parent, err);
+
+    if (rv != CKR_OK || err->status != KYOK_OK)
         return rv;
-    if (kyok_facts_require(&facts, group->config->require, version->parent.label, err) != KYOK_OK)
-        return CKR_OK;
+    if (atomic_exchange(&lease->token->unwrapped, true))
+        rv = kyok_session_object_find(lease, CKO_SECRET_KEY, &version->name, object);
+    if (rv != CKR_OK || *object != 0)
+        return rv;
     kyok_template_aes(&template, false, false);
     kyok_template_name(&template, &version->name);
     kyok_template_usage(&template, kyok_key_state_usage(state, version->usage));
+    *fresh = true;
     return kyok_unwrap_object(lease, parent, kyok_bytes(version->wrapped, version->wrapped_size),
                               &template, object);
 }
 
 CK_RV kyok_descendant_unwrap(const struct kyok_lease *lease, const struct kyok_group *group,
                              const struct kyok_reference *reference, CK_OBJECT_HANDLE *object,
-                             struct kyok_error *err)
+                             bool *fresh, struct kyok_error *err)
 {
     KYOK_AUTO_FREE struct kyok_key_record *record = malloc(sizeof(*record));
     char base[KYOK_RECORD_LABEL_MAX + 1];
@@ -200,6 +216,7 @@ CK_RV kyok_descendant_unwrap(const struct kyok_lease *lease, const struct kyok_g
     CK_RV rv;
 
     *object = 0;
+    *fresh = false;
     if (record == NULL)
         return CKR_HOST_MEMORY;
     if (reference->object == NULL || strlen(reference->object) > KYOK_RECORD_LABEL_MAX)
@@ -219,7 +236,7 @@ CK_RV kyok_descendant_unwrap(const struct kyok_lease *lease, const struct kyok_g
     }
     state = kyok_key_version_state(version, time(NULL));
     if (state == KYOK_STATE_ACTIVE || state == KYOK_STATE_DEACTIVATED)
-        return unwrap_version(lease, group, version, state, object, err);
+        return unwrap_version(lease, group, version, state, object, fresh, err);
     kyok_fail(err, KYOK_REFUSED, reference->text, "this key is %s", kyok_key_state_name(state));
     return CKR_OK;
 }

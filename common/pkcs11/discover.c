@@ -136,8 +136,6 @@ static void join(struct kyok_group *group, struct kyok_live_group *live, struct 
     live->members[live->member_count++] = token;
     if (limit != 0 && (token->limit == 0 || limit < token->limit))
         token->limit = limit;
-    if (group->config->cache_keys_ms != 0)
-        atomic_store(&token->copied, true);
 }
 
 static void join_all(struct kyok_group *group, struct kyok_live_group *live,

@@ -150,7 +150,8 @@ static CK_RV describe_descendant(const struct kyok_call *call, struct opening *o
 {
     const struct kyok_lease *lease = call->lease;
     CK_OBJECT_HANDLE object;
-    CK_RV rv = kyok_descendant_unwrap(lease, call->group, opening->reference, &object, err);
+    bool fresh;
+    CK_RV rv = kyok_descendant_unwrap(lease, call->group, opening->reference, &object, &fresh, err);
 
     if (rv != CKR_OK || err->status != KYOK_OK)
         return rv;
@@ -161,7 +162,8 @@ static CK_RV describe_descendant(const struct kyok_call *call, struct opening *o
     kyok_key_info_clear(opening->info);
     rv = describe(call, object, kyok_require_of_unwrapped(call->group), opening, err);
     opening->info->bits = KYOK_DESCENDANT_BITS; /* SoftHSM tells no length of what it unwraps */
-    (void)lease->f->C_DestroyObject(lease->handle, object);
+    if (fresh)
+        (void)lease->f->C_DestroyObject(lease->handle, object);
     return rv;
 }
 
@@ -183,8 +185,8 @@ CK_RV kyok_recorded_length(const struct kyok_lease *lease, struct kyok_key_info 
     if (rv != CKR_OK || !found)
         return rv;
     version = kyok_key_record_version(record, info->label, info->id, info->id_size);
-    if (version != NULL) /* a descendant that this process has unwrapped already is found, too */
-        info->bits = version->wrapped_size > 0 ? KYOK_DESCENDANT_BITS : version->bits;
+    if (version != NULL)
+        info->bits = version->bits;
     return CKR_OK;
 }
 

@@ -31,10 +31,14 @@ CK_RV kyok_record_on_token(const struct kyok_lease *lease, const char *name,
 CK_RV kyok_recorded_length(const struct kyok_lease *lease, struct kyok_key_info *info);
 
 #define KYOK_DESCENDANT_BITS 256 /* no other wrapped key is made, or unwrapped */
-/* If reference names a descendant: unwraps it into a session object. *object 0 otherwise. */
+/* If reference names a descendant: its session object, which is unwrapped (*fresh) unless this
+ * process has one from before. *object 0 otherwise. */
 CK_RV kyok_descendant_unwrap(const struct kyok_lease *lease, const struct kyok_group *group,
                              const struct kyok_reference *reference, CK_OBJECT_HANDLE *object,
-                             struct kyok_error *err);
+                             bool *fresh, struct kyok_error *err);
+/* A session object of that name; 0: none. */
+CK_RV kyok_session_object_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_class,
+                               const struct kyok_key_name *name, CK_OBJECT_HANDLE *object);
 
 /* What the group's require means for a key that was unwrapped. */
 enum kyok_require kyok_require_of_unwrapped(const struct kyok_group *group);

@@ -94,7 +94,7 @@ struct kyok_token {
     struct kyok_handle *handles; /* open addressing, power of two */
     size_t handle_count, handle_room;
     struct kyok_mechanism_answer mechanisms[KYOK_MECHANISM_CACHE];
-    _Atomic bool copied; /* a group with cache-keys has joined: nobody is to find its copies */
+    _Atomic bool unwrapped; /* some descendant, into a session object that may be there still */
 
     enum kyok_health health;
     int64_t retry_ns;
@@ -370,7 +370,8 @@ enum kyok_status kyok_facts_require(const struct kyok_facts *facts, enum kyok_re
 CK_RV kyok_objects_find_surely(const struct kyok_lease *lease, CK_OBJECT_CLASS object_class,
                                const struct kyok_reference *reference, CK_OBJECT_HANDLE found[2],
                                size_t *count);
-/* Handles that fit object_class (CK_UNAVAILABLE_INFORMATION: any), label and id (NULL: any). */
+/* Handles of the token's own objects that fit object_class (CK_UNAVAILABLE_INFORMATION: any), label
+ * and id (NULL: any). */
 CK_RV kyok_objects_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_class,
                         const char *label, const uint8_t *id, size_t id_size,
                         CK_OBJECT_HANDLE *found, size_t room, size_t *count);

@@ -1,30 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/pkcs11/life.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FIND_STEP 64
 
-CK_RV kyok_objects_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_class,
-                        const char *label, const uint8_t *id, size_t id_size,
-                        CK_OBJECT_HANDLE *found, size_t room, size_t *count)
+static CK_RV find_all(const struct kyok_lease *lease, CK_ATTRIBUTE *template, CK_ULONG fields,
+                      CK_OBJECT_HANDLE *found, size_t room, size_t *count)
 {
-    static const CK_BBOOL yes = CK_TRUE;
-    CK_ATTRIBUTE template[4];
-    CK_ULONG fields = 0, got = 0;
+    CK_ULONG got = 0;
     bool enough;
     CK_RV rv, final;
 
-    if (object_class != CK_UNAVAILABLE_INFORMATION)
-        template[fields++] = (CK_ATTRIBUTE){CKA_CLASS, &object_class, sizeof(object_class)};
-    if (label != NULL)
-        template[fields++] = (CK_ATTRIBUTE){CKA_LABEL, (void *)label, strlen(label)};
-    if (id != NULL)
-        template[fields++] = (CK_ATTRIBUTE){CKA_ID, (void *)id, id_size};
-    if (atomic_load(&lease->token->copied))
-        template[fields++] = (CK_ATTRIBUTE){CKA_TOKEN, (void *)&yes, sizeof(yes)};
     *count = 0;
     rv = lease->f->C_FindObjectsInit(lease->handle, template, fields);
     if (rv != CKR_OK)
@@ -44,6 +32,40 @@ CK_RV kyok_objects_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_c
     } while (rv == CKR_OK && got > 0 && *count < room && !enough);
     final = lease->f->C_FindObjectsFinal(lease->handle);
     return rv != CKR_OK ? rv : final;
+}
+
+/* Session objects are never what a search is for: copies of keys (copy.c) and unwrapped descendants
+ * have a key's name, and other users of a module may have some, too. */
+CK_RV kyok_objects_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_class,
+                        const char *label, const uint8_t *id, size_t id_size,
+                        CK_OBJECT_HANDLE *found, size_t room, size_t *count)
+{
+    struct kyok_template template = {.count = 0};
+
+    kyok_template_bool(&template, CKA_TOKEN, true);
+    if (object_class != CK_UNAVAILABLE_INFORMATION)
+        kyok_template_put(&template, CKA_CLASS, &object_class, sizeof(object_class));
+    if (label != NULL)
+        kyok_template_put(&template, CKA_LABEL, label, strlen(label));
+    if (id != NULL)
+        kyok_template_put(&template, CKA_ID, id, id_size);
+    return find_all(lease, template.fields, template.count, found, room, count);
+}
+
+CK_RV kyok_session_object_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_class,
+                               const struct kyok_key_name *name, CK_OBJECT_HANDLE *object)
+{
+    struct kyok_template template = {.count = 0};
+    size_t count;
+    CK_RV rv;
+
+    kyok_template_bool(&template, CKA_TOKEN, false);
+    kyok_template_put(&template, CKA_CLASS, &object_class, sizeof(object_class));
+    kyok_template_name(&template, name);
+    rv = find_all(lease, template.fields, template.count, object, 1, &count);
+    if (rv != CKR_OK || count == 0)
+        *object = 0;
+    return rv;
 }
 
 CK_RV kyok_objects_find_surely(const struct kyok_lease *lease, CK_OBJECT_CLASS object_class,
@@ -211,13 +233,14 @@ CK_RV kyok_key_resolve(const struct kyok_lease *lease, const struct kyok_group_k
     enum kyok_require require = key->group->config->require;
     char text[128];
     size_t count;
+    bool fresh;
     CK_RV rv;
 
     err->status = KYOK_OK;
     *found = KYOK_MISSING;
     rv = kyok_objects_find_surely(lease, object_class, reference, handles, &count);
     if (rv == CKR_OK && count == 0 && object_class == CKO_SECRET_KEY) {
-        rv = kyok_descendant_unwrap(lease, key->group, reference, &handles[0], err);
+        rv = kyok_descendant_unwrap(lease, key->group, reference, &handles[0], &fresh, err);
         count = handles[0] != 0;
         require = kyok_require_of_unwrapped(key->group);
     }

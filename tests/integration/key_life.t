@@ -152,6 +152,10 @@ like 'new ones name the new version' "$("$KYOK" inspect a2.jwe)" 'object=a\.v2'
 ok 'rotate the root again' "$KYOK" key rotate root
 ok 'older descendants open' opens a.jwe
 ok 'newer too' opens a2.jwe
+mkdir many
+for n in 1 2 3; do cp a.jwe many/$n.jwe; done
+is 'several under one descendant, in one process' "$("$KYOK" rewrap many 2>&1)" '3 rewrapped, 0 unchanged, 0 failed'
+for n in 1 2 3; do ok "envelope $n opens" opens many/$n.jwe; done
 
 # --- destruction -----------------------------------------------------------------------------------
 sealed root r3.jwe
