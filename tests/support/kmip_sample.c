@@ -4,9 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT(literal) kyok_bytes(literal, sizeof(literal) - 1)
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static const struct kyok_kmip_name name_value = {{(const uint8_t *)"disk", 4},
                                                  KYOK_KMIP_NAME_TYPE_UNINTERPRETED_TEXT_STRING};
 static const struct kyok_kmip_link link_value = {KYOK_KMIP_LINK_TYPE_PUBLIC_KEY_LINK,

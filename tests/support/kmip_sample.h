@@ -5,6 +5,7 @@
 
 #include "common/kmip/message_attribute.h"
 #include "common/kmip/message_operations.h"
+#include "tests/support/literals.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

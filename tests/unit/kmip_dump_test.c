@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The dump: names, and nothing secret whatever the object. */
 #include "common/kmip/message.h"
+#include "tests/support/literals.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,8 +9,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define TEXT(literal) kyok_bytes(literal, sizeof(literal) - 1)
 
 struct dump_case {
     uint8_t room[2048];

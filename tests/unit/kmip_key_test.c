@@ -3,11 +3,10 @@
  * once; the encodings of ECDSA; a key whose state changes while it is open. */
 #include "common/key/key.h"
 #include "tests/support/kmip_group.h"
+#include "tests/support/literals.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static struct kyok_context *context;
 

@@ -4,9 +4,6 @@
 
 #include <string.h>
 
-#define TEXT(literal) kyok_bytes(literal, sizeof(literal) - 1)
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 /* --- messages made by hand --- */
 
 struct hand {

@@ -6,9 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT(literal) kyok_bytes(literal, sizeof(literal) - 1)
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static const unsigned versions[] = {KYOK_KMIP_1_0, KYOK_KMIP_1_1, KYOK_KMIP_1_2, KYOK_KMIP_1_3,
                                     KYOK_KMIP_1_4, KYOK_KMIP_2_0, KYOK_KMIP_2_1};
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The TTLV reader, rule by rule, and the writer. Byte examples: 1.4 specification, section 9.1.2.
- */
+/* The TTLV reader, rule by rule. Byte examples: 1.4 specification, section 9.1.2. */
 #include "common/kmip/tags.h"
 #include "common/kmip/ttlv.h"
+#include "tests/support/literals.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +10,6 @@
 
 #include <cmocka.h>
 
-#define BYTES(...)                                                                                 \
-    kyok_bytes((const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
 #define TAG 0x42, 0x00, 0x20
 
 static enum kyok_ttlv_result first(struct kyok_bytes bytes, struct kyok_ttlv_item *item)
@@ -343,128 +341,7 @@ static void magnitudes(void **state)
     assert_int_equal(magnitude.size, 0);
 }
 
-static void big_integers_are_sign_extended(void **state)
-{
-    uint8_t room[64];
-    struct kyok_ttlv_writer writer = kyok_ttlv_writer(room, sizeof(room));
-
-    (void)state;
-    kyok_ttlv_write_big_integer(&writer, 0x420020, BYTES(0x80));
-    kyok_ttlv_write_big_integer(&writer, 0x420020, BYTES(0x00, 0x80));
-    kyok_ttlv_write_big_integer(&writer, 0x420020, kyok_bytes(NULL, 0));
-    assert_int_equal(writer.size, 48);
-    assert_memory_equal(room + 8, "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x80", 8);
-    assert_memory_equal(room + 24, "\0\0\0\0\0\0\0\x80", 8);
-    assert_memory_equal(room + 40, "\0\0\0\0\0\0\0\0", 8);
-}
-
-/* --- the writer --- */
-
-static void write_sample(struct kyok_ttlv_writer *writer)
-{
-    kyok_ttlv_begin(writer, KYOK_KMIP_TAG_REQUEST_PAYLOAD);
-    kyok_ttlv_write_text(writer, KYOK_KMIP_TAG_UNIQUE_IDENTIFIER, kyok_bytes_of_text("abc"));
-    kyok_ttlv_begin(writer, KYOK_KMIP_TAG_ATTRIBUTE);
-    kyok_ttlv_write_joined_text(writer, KYOK_KMIP_TAG_ATTRIBUTE_NAME, kyok_bytes_of_text("x"), '-',
-                                kyok_bytes_of_text("Product"));
-    kyok_ttlv_end(writer);
-    kyok_ttlv_write_structure(writer, KYOK_KMIP_TAG_SERVER_INFORMATION, kyok_bytes(NULL, 0));
-    kyok_ttlv_end(writer);
-}
-
-static void tells_the_size_that_it_needs(void **state)
-{
-    uint8_t whole[128], part[128];
-    struct kyok_ttlv_writer counted = kyok_ttlv_writer(NULL, 0);
-    struct kyok_ttlv_writer writer = kyok_ttlv_writer(whole, sizeof(whole));
-
-    (void)state;
-    write_sample(&counted);
-    write_sample(&writer);
-    assert_false(kyok_ttlv_written(&counted));
-    assert_true(kyok_ttlv_written(&writer));
-    assert_int_equal(counted.size, writer.size);
-    for (size_t room = 0; room <= writer.size; room++) {
-        struct kyok_ttlv_writer small = kyok_ttlv_writer(part, room);
-        memset(part, 0xAA, sizeof(part));
-        write_sample(&small);
-        assert_int_equal(small.size, writer.size);
-        assert_int_equal(kyok_ttlv_written(&small), room == writer.size);
-        for (size_t i = room; i < sizeof(part); i++)
-            assert_int_equal(part[i], 0xAA);
-    }
-    assert_memory_equal(part, whole, writer.size);
-    assert_int_equal(kyok_ttlv_check(kyok_ttlv_reader(kyok_bytes(whole, writer.size))),
-                     KYOK_TTLV_END);
-}
-
-static void misuse_of_the_writer_is_seen(void **state)
-{
-    uint8_t room[512];
-    struct kyok_ttlv_writer writer = kyok_ttlv_writer(room, sizeof(room));
-
-    (void)state;
-    kyok_ttlv_begin(&writer, 0x420020);
-    assert_false(kyok_ttlv_written(&writer)); /* still open */
-    kyok_ttlv_end(&writer);
-    assert_true(kyok_ttlv_written(&writer));
-    kyok_ttlv_end(&writer);
-    assert_true(writer.broken);
-    writer = kyok_ttlv_writer(room, sizeof(room));
-    for (int i = 0; i <= KYOK_TTLV_DEPTH_MAX; i++)
-        kyok_ttlv_begin(&writer, 0x420020);
-    assert_true(writer.broken);
-    writer = kyok_ttlv_writer(room, sizeof(room));
-    kyok_ttlv_write_structure(&writer, 0x420020, BYTES(1, 2, 3));
-    assert_true(writer.broken);
-    writer = kyok_ttlv_writer(NULL, 0);
-    kyok_ttlv_write_bytes(&writer, 0x420020, kyok_bytes(room, KYOK_TTLV_SIZE_MAX + 1));
-    assert_true(writer.broken);
-}
-
-/* --- framing --- */
-
-static void frames_a_message(void **state)
-{
-    static const uint8_t header[] = {0x42, 0x00, 0x7B, 1, 0, 0, 1, 0};
-    struct kyok_error err;
-    size_t size;
-
-    (void)state;
-    for (size_t have = 0; have < 8; have++) {
-        assert_int_equal(kyok_ttlv_frame(kyok_bytes(header, have), KYOK_KMIP_TAG_RESPONSE_MESSAGE,
-                                         0, &size, &err),
-                         KYOK_OK);
-        assert_int_equal(size, 8);
-    }
-    assert_int_equal(
-        kyok_ttlv_frame(kyok_bytes(header, 8), KYOK_KMIP_TAG_RESPONSE_MESSAGE, 0, &size, &err),
-        KYOK_OK);
-    assert_int_equal(size, 264);
-}
-
-static enum kyok_status frame(struct kyok_bytes header, size_t max)
-{
-    struct kyok_error err = {.status = KYOK_OK};
-    size_t size;
-    enum kyok_status status =
-        kyok_ttlv_frame(header, KYOK_KMIP_TAG_RESPONSE_MESSAGE, max, &size, &err);
-    assert_int_equal(status, err.status);
-    return status;
-}
-
-static void refuses_what_is_no_message(void **state)
-{
-    (void)state;
-    assert_int_equal(frame(kyok_bytes("HTTP/1.1", 8), 0), KYOK_FAULT);
-    assert_int_equal(frame(BYTES(0x42, 0, 0x78, 1, 0, 0, 1, 0), 0), KYOK_FAULT); /* a request */
-    assert_int_equal(frame(BYTES(0x42, 0, 0x7B, 8, 0, 0, 1, 0), 0), KYOK_FAULT);
-    assert_int_equal(frame(BYTES(0x42, 0, 0x7B, 1, 0, 0, 1, 4), 0), KYOK_FAULT);
-    assert_int_equal(frame(BYTES(0x42, 0, 0x7B, 1, 0xFF, 0xFF, 0xFF, 0xF8), 0), KYOK_BUSY);
-    assert_int_equal(frame(BYTES(0x42, 0, 0x7B, 1, 0, 0, 1, 0), 263), KYOK_BUSY);
-    assert_int_equal(frame(BYTES(0x42, 0, 0x7B, 1, 0, 0, 1, 0), 264), KYOK_OK);
-    assert_int_equal(frame(BYTES(0x42, 0, 0x7B, 1, 0, 0, 0, 0), 4), KYOK_BUSY);
-}
+/* --- names --- */
 
 static void names_of_types(void **state)
 {
@@ -492,11 +369,6 @@ int main(void)
         cmocka_unit_test(an_item_stays_inside_its_structure),
         cmocka_unit_test(every_result_has_a_text),
         cmocka_unit_test(magnitudes),
-        cmocka_unit_test(big_integers_are_sign_extended),
-        cmocka_unit_test(tells_the_size_that_it_needs),
-        cmocka_unit_test(misuse_of_the_writer_is_seen),
-        cmocka_unit_test(frames_a_message),
-        cmocka_unit_test(refuses_what_is_no_message),
         cmocka_unit_test(names_of_types),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
