@@ -323,3 +323,21 @@ struct kyok_kmip_response kmip_sample_response(const struct kmip_sample *sample,
                                        .time_stamp = kyok_kmip_long(1700000000),
                                        .items = {&sample->response, 1}};
 }
+
+void kmip_sample_append_request(const struct kmip_sample *sample, unsigned version,
+                                struct kyok_buffer *bytes)
+{
+    struct kyok_kmip_request request = kmip_sample_request(sample, version);
+    struct kyok_error err;
+
+    kmip_sample_must(kyok_kmip_request_append(&request, bytes, &err), &err);
+}
+
+void kmip_sample_append_response(const struct kmip_sample *sample, unsigned version,
+                                 struct kyok_buffer *bytes)
+{
+    struct kyok_kmip_response response = kmip_sample_response(sample, version);
+    struct kyok_error err;
+
+    kmip_sample_must(kyok_kmip_response_append(&response, bytes, &err), &err);
+}

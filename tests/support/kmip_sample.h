@@ -30,6 +30,11 @@ void kmip_sample_make(struct kmip_sample *sample, enum kyok_kmip_operation opera
                       unsigned version);
 struct kyok_kmip_request kmip_sample_request(const struct kmip_sample *sample, unsigned version);
 struct kyok_kmip_response kmip_sample_response(const struct kmip_sample *sample, unsigned version);
+/* And as they are sent, which must succeed. */
+void kmip_sample_append_request(const struct kmip_sample *sample, unsigned version,
+                                struct kyok_buffer *bytes);
+void kmip_sample_append_response(const struct kmip_sample *sample, unsigned version,
+                                 struct kyok_buffer *bytes);
 
 /* Attributes that all versions have; their number. */
 size_t kmip_sample_attributes(struct kyok_kmip_attribute attributes[8]);

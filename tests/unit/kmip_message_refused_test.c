@@ -238,43 +238,51 @@ static void refuses_what_is_not_one_message(void **state)
                          KYOK_FAULT);
 }
 
-/* A key where a certificate was promised. */
-static void refuses_an_object_of_another_type(void **state)
+static enum kyok_status read_request(const struct kmip_sample *sample, struct kyok_error *err)
+{
+    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer bytes = {0};
+    KYOK_CLEANUP(kyok_kmip_arena_free) struct kyok_kmip_arena arena;
+    struct kyok_kmip_request read;
+
+    kyok_kmip_arena_init(&arena, 0);
+    kmip_sample_append_request(sample, KYOK_KMIP_1_4, &bytes);
+    return kyok_kmip_request_read(kyok_buffer_bytes(&bytes), &arena, &read, err);
+}
+
+static enum kyok_status read_response(const struct kmip_sample *sample, struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer bytes = {0};
     KYOK_CLEANUP(kyok_kmip_arena_free) struct kyok_kmip_arena arena;
     struct kyok_kmip_response read;
+
+    kyok_kmip_arena_init(&arena, 0);
+    kmip_sample_append_response(sample, KYOK_KMIP_1_4, &bytes);
+    return kyok_kmip_response_read(kyok_buffer_bytes(&bytes), &arena, &read, err);
+}
+
+/* A key where a certificate was promised. */
+static void refuses_an_object_of_another_type(void **state)
+{
     struct kyok_error err;
     struct kmip_sample sample;
 
     (void)state;
-    kyok_kmip_arena_init(&arena, 0);
     kmip_sample_make(&sample, KYOK_KMIP_OPERATION_GET, KYOK_KMIP_1_4);
     sample.response.payload.get.object_type = KYOK_KMIP_OBJECT_TYPE_CERTIFICATE;
-    struct kyok_kmip_response response = kmip_sample_response(&sample, KYOK_KMIP_1_4);
-    kmip_sample_must(kyok_kmip_response_append(&response, &bytes, &err), &err);
-    assert_int_equal(kyok_kmip_response_read(kyok_buffer_bytes(&bytes), &arena, &read, &err),
-                     KYOK_FAULT);
+    assert_int_equal(read_response(&sample, &err), KYOK_FAULT);
     assert_non_null(strstr(err.what, "another type"));
 }
 
 /* And where one is registered. */
 static void refuses_to_register_another_type(void **state)
 {
-    KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer bytes = {0};
-    KYOK_CLEANUP(kyok_kmip_arena_free) struct kyok_kmip_arena arena;
-    struct kyok_kmip_request read;
     struct kyok_error err;
     struct kmip_sample sample;
 
     (void)state;
-    kyok_kmip_arena_init(&arena, 0);
     kmip_sample_make(&sample, KYOK_KMIP_OPERATION_REGISTER, KYOK_KMIP_1_4);
     sample.request.payload.register_object.object_type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY;
-    struct kyok_kmip_request request = kmip_sample_request(&sample, KYOK_KMIP_1_4);
-    kmip_sample_must(kyok_kmip_request_append(&request, &bytes, &err), &err);
-    assert_int_equal(kyok_kmip_request_read(kyok_buffer_bytes(&bytes), &arena, &read, &err),
-                     KYOK_FAULT);
+    assert_int_equal(read_request(&sample, &err), KYOK_FAULT);
 }
 
 /* Whatever a server sends along with a failure, the failure is what is told. */
@@ -338,14 +346,11 @@ static void any_bit_may_be_wrong(void **state)
         for (size_t v = 0; v < COUNT(some) && kyok_kmip_operation_shapes(operation); v++) {
             KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer ask = {0}, answer = {0};
             struct kmip_sample sample;
-            struct kyok_error err;
             if (kyok_kmip_operation_shapes(operation)->since > some[v])
                 continue;
             kmip_sample_make(&sample, (enum kyok_kmip_operation)operation, some[v]);
-            struct kyok_kmip_request request = kmip_sample_request(&sample, some[v]);
-            struct kyok_kmip_response response = kmip_sample_response(&sample, some[v]);
-            kmip_sample_must(kyok_kmip_request_append(&request, &ask, &err), &err);
-            kmip_sample_must(kyok_kmip_response_append(&response, &answer, &err), &err);
+            kmip_sample_append_request(&sample, some[v], &ask);
+            kmip_sample_append_response(&sample, some[v], &answer);
             flip(kyok_buffer_bytes(&ask), true);
             flip(kyok_buffer_bytes(&answer), false);
         }
@@ -385,8 +390,7 @@ static void small_messages_allocate_nothing(void **state)
 
     (void)state;
     kmip_sample_make(&sample, KYOK_KMIP_OPERATION_GET, KYOK_KMIP_1_4);
-    struct kyok_kmip_response response = kmip_sample_response(&sample, KYOK_KMIP_1_4);
-    kmip_sample_must(kyok_kmip_response_append(&response, &bytes, &err), &err);
+    kmip_sample_append_response(&sample, KYOK_KMIP_1_4, &bytes);
     kyok_kmip_arena_init(&arena, 1); /* not one block more */
     kmip_sample_must(kyok_kmip_response_read(kyok_buffer_bytes(&bytes), &arena, &read, &err), &err);
     const struct kyok_bytes *material = &read.items.items[0].payload.get.object.key.value.material;
