@@ -82,6 +82,24 @@ void kmip_group_expect(struct kmip_group *group, const char *id)
         fail_msg("%s", kyok_error_text(&err, text, sizeof text));
 }
 
+struct kyok_kmip_creation kmip_group_aes(const char *name)
+{
+    return (struct kyok_kmip_creation){.object_type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY,
+                                       .algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES,
+                                       .bits = 256,
+                                       .usage = KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_ENCRYPT |
+                                                KYOK_KMIP_CRYPTOGRAPHIC_USAGE_MASK_DECRYPT,
+                                       .name = name};
+}
+
+enum kyok_status kmip_group_create(struct kmip_group *group,
+                                   const struct kyok_kmip_creation *creation,
+                                   struct kyok_kmip_created *created, struct kyok_error *err)
+{
+    return kyok_kmip_create(group->client, creation, kyok_kmip_client_deadline(group->client),
+                            created, err);
+}
+
 void kmip_group_pause(long ms)
 {
     struct timespec time = {ms / 1000, ms % 1000 * 1000000};

@@ -42,6 +42,11 @@ void kmip_group_close(struct kmip_group *group);
 /* Get of an AES-256 key; the second fails the test unless it comes. */
 enum kyok_status kmip_group_get(struct kmip_group *group, const char *id, struct kyok_error *err);
 void kmip_group_expect(struct kmip_group *group, const char *id);
+/* Of an AES-256 key that encrypts and decrypts; name: or NULL. */
+struct kyok_kmip_creation kmip_group_aes(const char *name);
+enum kyok_status kmip_group_create(struct kmip_group *group,
+                                   const struct kyok_kmip_creation *creation,
+                                   struct kyok_kmip_created *created, struct kyok_error *err);
 
 void kmip_group_pause(long ms);
 

@@ -178,24 +178,17 @@ static void writes_in_order(void **state)
     struct kmip_group group;
     struct kyok_error err;
     struct kyok_kmip_created created;
-    struct kyok_kmip_creation creation = {.object_type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY,
-                                          .algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES,
-                                          .bits = 256,
-                                          .usage = 0x0c};
+    struct kyok_kmip_creation creation = kmip_group_aes(NULL);
     (void)state;
     kmip_group_open(&group, "order", "alice", KMIP_LONG_MS, &kmip_one, &kmip_two);
     kmip_group_tell(&kmip_one, "reset-stats");
     kmip_group_tell(&kmip_two, "reset-stats");
     for (int i = 0; i < 4; i++)
-        assert_int_equal(kyok_kmip_create(group.client, &creation,
-                                          kyok_kmip_client_deadline(group.client), &created, &err),
-                         KYOK_OK);
+        assert_int_equal(kmip_group_create(&group, &creation, &created, &err), KYOK_OK);
     assert_int_equal(kmip_peer_stat(&kmip_one, "Create"), 4);
     assert_int_equal(kmip_peer_stat(&kmip_two, "Create"), 0);
     kmip_group_tell(&kmip_one, "down");
-    assert_int_equal(kyok_kmip_create(group.client, &creation,
-                                      kyok_kmip_client_deadline(group.client), &created, &err),
-                     KYOK_OK);
+    assert_int_equal(kmip_group_create(&group, &creation, &created, &err), KYOK_OK);
     kmip_group_tell(&kmip_one, "up");
     assert_int_equal(kmip_peer_stat(&kmip_two, "Create"), 1);
     kmip_group_close(&group);

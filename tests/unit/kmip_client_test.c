@@ -62,31 +62,21 @@ static void doubtful_create(void **state)
     struct kmip_group group;
     struct kyok_error err;
     struct kyok_kmip_created created;
-    struct kyok_kmip_creation creation = {.object_type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY,
-                                          .algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES,
-                                          .bits = 256,
-                                          .usage = 0x0c,
-                                          .name = "made-once"};
+    struct kyok_kmip_creation creation = kmip_group_aes("made-once");
     (void)state;
     kmip_group_open(&group, "doubt", "alice", KMIP_LONG_MS, &kmip_one, NULL);
     kmip_group_tell(&kmip_one, "reset-stats");
     kmip_group_tell(&kmip_one, "fault Create 1 close-after"); /* made, but the answer is lost */
-    assert_int_equal(kyok_kmip_create(group.client, &creation,
-                                      kyok_kmip_client_deadline(group.client), &created, &err),
-                     KYOK_OK);
+    assert_int_equal(kmip_group_create(&group, &creation, &created, &err), KYOK_OK);
     assert_true(created.found);
     assert_int_equal(kmip_peer_stat(&kmip_one, "Create"), 1);
     creation.name = "never-made";
     kmip_group_tell(&kmip_one, "fault Create 1 close-before");
-    assert_int_equal(kyok_kmip_create(group.client, &creation,
-                                      kyok_kmip_client_deadline(group.client), &created, &err),
-                     KYOK_UNREACHABLE);
+    assert_int_equal(kmip_group_create(&group, &creation, &created, &err), KYOK_UNREACHABLE);
     assert_non_null(strstr(err.remedy, "never-made"));
     assert_int_equal(kmip_peer_stat(&kmip_one, "Create"), 2); /* one per call, never a second one */
     creation.name = "made-once";
-    assert_int_equal(kyok_kmip_create(group.client, &creation,
-                                      kyok_kmip_client_deadline(group.client), &created, &err),
-                     KYOK_REFUSED);
+    assert_int_equal(kmip_group_create(&group, &creation, &created, &err), KYOK_REFUSED);
     assert_int_equal(kmip_peer_stat(&kmip_one, "Create"), 2);
     kmip_group_close(&group);
 }
@@ -101,28 +91,20 @@ static void doubtful_derivation(void **state)
     struct kyok_bytes base = kyok_bytes_of_text("k");
     struct kyok_kmip_derivation derivation = {
         .bases = &base, .base_count = 1, .method = KYOK_KMIP_DERIVATION_METHOD_HASH};
-    struct kyok_kmip_creation creation = {.object_type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY,
-                                          .algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES,
-                                          .bits = 256,
-                                          .usage = 0x0c,
-                                          .name = "derived-once",
-                                          .derivation = &derivation};
+    struct kyok_kmip_creation creation = kmip_group_aes("derived-once");
     (void)state;
     derivation.parameters.parameters = &parameters;
+    creation.derivation = &derivation;
     kmip_group_open(&group, "derivation", "alice", KMIP_LONG_MS, &kmip_one, NULL);
     kmip_group_tell(&kmip_one, "reset-stats");
     kmip_group_tell(&kmip_one, "fault DeriveKey 1 close-after");
-    assert_int_equal(kyok_kmip_create(group.client, &creation,
-                                      kyok_kmip_client_deadline(group.client), &created, &err),
-                     KYOK_OK);
+    assert_int_equal(kmip_group_create(&group, &creation, &created, &err), KYOK_OK);
     assert_true(created.found);
     assert_int_equal(kmip_peer_stat(&kmip_one, "DeriveKey"), 1);
     kmip_group_expect(&group, created.identifier);
     base = kyok_bytes_of_text("no-such-key");
     creation.name = NULL;
-    assert_int_equal(kyok_kmip_create(group.client, &creation,
-                                      kyok_kmip_client_deadline(group.client), &created, &err),
-                     KYOK_NOT_FOUND);
+    assert_int_equal(kmip_group_create(&group, &creation, &created, &err), KYOK_NOT_FOUND);
     assert_non_null(strstr(err.what, "Derive"));
     kmip_group_close(&group);
 }
@@ -168,11 +150,7 @@ static void nine_operations(void **state)
     struct kmip_group group;
     struct kyok_error err;
     struct kyok_kmip_created created;
-    struct kyok_kmip_creation creation = {.object_type = KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY,
-                                          .algorithm = KYOK_KMIP_CRYPTOGRAPHIC_ALGORITHM_AES,
-                                          .bits = 256,
-                                          .usage = 0x0c,
-                                          .name = "kek"};
+    struct kyok_kmip_creation creation = kmip_group_aes("kek");
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer id = {0};
     (void)state;
     kmip_group_tell(&kmip_one, "profile nine");
@@ -180,7 +158,7 @@ static void nine_operations(void **state)
     kmip_group_tell(&kmip_one, "reset-stats");
     kmip_group_open(&group, "nine", "alice", KMIP_LONG_MS, &kmip_one, NULL);
     struct kyok_deadline soon = kyok_kmip_client_deadline(group.client);
-    assert_int_equal(kyok_kmip_create(group.client, &creation, soon, &created, &err), KYOK_OK);
+    assert_int_equal(kmip_group_create(&group, &creation, &created, &err), KYOK_OK);
     struct kyok_bytes made = kyok_bytes_of_text(created.identifier);
     assert_int_equal(kyok_kmip_locate_name(group.client, kyok_bytes_of_text("kek"),
                                            KYOK_KMIP_OBJECT_TYPE_SYMMETRIC_KEY, soon, &id, &err),
