@@ -13,11 +13,10 @@
  */
 #include "common/pkcs11/live.h"
 
-#include <string.h>
-
 static bool fits(const struct kyok_key_copy *copy, const struct kyok_call *call)
 {
     return copy->of == call->object && copy->epoch == call->lease->epoch &&
+           copy->fingerprint == call->key->fingerprint &&
            copy->require == call->group->config->require;
 }
 
@@ -32,23 +31,27 @@ static struct kyok_key_copy *entry_of(const struct kyok_call *call)
     return NULL;
 }
 
-/* One that was never used, or whose copy went with the login or session of an earlier epoch. */
-static struct kyok_key_copy *free_entry(const struct kyok_call *call)
-{
-    struct kyok_key_copy *copies = call->lease->session->copies;
-
-    for (size_t i = 0; i < KYOK_SESSION_COPIES; i++) {
-        if (copies[i].epoch != call->lease->epoch)
-            return &copies[i];
-    }
-    return NULL;
-}
-
 /* Signed lately enough. */
 static bool trusted(const struct kyok_key_copy *copy, const struct kyok_call *call)
 {
     return kyok_now_ns() - copy->seen_ns <
            (int64_t)call->group->config->cache_keys_ms * INT64_C(1000000);
+}
+
+/* One that was never used, whose copy went with the login or session of an earlier epoch, or whose
+ * key signed once and not again. */
+static struct kyok_key_copy *free_entry(const struct kyok_call *call)
+{
+    struct kyok_key_copy *copies = call->lease->session->copies;
+
+    for (size_t i = 0; i < KYOK_SESSION_COPIES; i++) {
+        const struct kyok_key_copy *copy = &copies[i];
+
+        if (copy->epoch != call->lease->epoch ||
+            (copy->object == 0 && !copy->spent && !trusted(copy, call)))
+            return &copies[i];
+    }
+    return NULL;
 }
 
 /* Each use of it would want a login of its own. */
@@ -72,17 +75,14 @@ void kyok_copy_spent(const struct kyok_call *call)
         copy->spent = true;
 }
 
-/* What the token made has to be as well kept as the key. */
+/* What the token made has to be the key, as far as it tells, and as well kept. */
 static bool meets(const struct kyok_call *call, CK_OBJECT_HANDLE object)
 {
-    struct kyok_facts facts;
-    struct kyok_error ignored;
+    struct kyok_error why = {.status = KYOK_OK};
 
-    if (call->group->config->require == KYOK_REQUIRE_NONE)
-        return true;
-    memset(&facts, 0, sizeof(facts));
-    return kyok_facts_read(call->lease, object, &facts) == CKR_OK &&
-           kyok_facts_require(&facts, call->group->config->require, NULL, &ignored) == KYOK_OK;
+    return kyok_key_verify(call->lease, call->key, object, call->group->config->require, &why) ==
+               CKR_OK &&
+           why.status == KYOK_OK;
 }
 
 static void make(const struct kyok_call *call, struct kyok_key_copy *copy)
@@ -97,7 +97,7 @@ static void make(const struct kyok_call *call, struct kyok_key_copy *copy)
     copy->object = object;
 }
 
-void kyok_copy_learn(const struct kyok_call *call, CK_RV rv)
+void kyok_copy_learn(const struct kyok_call *call, CK_RV rv, int64_t since_ns)
 {
     struct kyok_key_copy *copy;
 
@@ -110,10 +110,11 @@ void kyok_copy_learn(const struct kyok_call *call, CK_RV rv)
     }
     if (copy == NULL && (copy = free_entry(call)) != NULL)
         *copy = (struct kyok_key_copy){.epoch = call->lease->epoch,
+                                       .fingerprint = call->key->fingerprint,
                                        .of = call->object,
                                        .require = call->group->config->require};
     else if (copy != NULL && copy->object == 0 && !copy->spent && trusted(copy, call))
         make(call, copy);
     if (copy != NULL)
-        copy->seen_ns = kyok_now_ns();
+        copy->seen_ns = since_ns; /* not since now: it may have been suspended meanwhile */
 }

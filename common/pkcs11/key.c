@@ -9,6 +9,28 @@
 
 static _Atomic uint64_t last_serial;
 
+/* So that two keys are told apart at once; FNV-1a. */
+static uint64_t fingerprint_of(struct kyok_bytes text)
+{
+    uint64_t mark = UINT64_C(14695981039346656037);
+
+    for (size_t i = 0; i < text.size; i++)
+        mark = (mark ^ text.data[i]) * UINT64_C(1099511628211);
+    return mark;
+}
+
+static enum kyok_status keep_public(struct kyok_group_key *key, struct kyok_bytes public_key,
+                                    struct kyok_error *err)
+{
+    key->public_key = malloc(public_key.size);
+    if (key->public_key == NULL)
+        return kyok_fail(err, KYOK_SYSTEM, key->reference->text, "no memory");
+    memcpy(key->public_key, public_key.data, public_key.size);
+    key->public_key_size = public_key.size;
+    key->fingerprint = fingerprint_of(public_key);
+    return KYOK_OK;
+}
+
 static enum kyok_status key_new(struct kyok_group *group, const struct kyok_reference *reference,
                                 struct kyok_bytes public_key, struct kyok_group_key **key,
                                 struct kyok_error *err)
@@ -29,12 +51,7 @@ static enum kyok_status key_new(struct kyok_group *group, const struct kyok_refe
     if (fresh->type == KYOK_KEY_UNKNOWN)
         return kyok_fail(err, KYOK_INVALID, reference->text,
                          "the public half given with the reference is not a key that kyok knows");
-    fresh->public_key = malloc(public_key.size);
-    if (fresh->public_key == NULL)
-        return kyok_fail(err, KYOK_SYSTEM, reference->text, "no memory");
-    memcpy(fresh->public_key, public_key.data, public_key.size);
-    fresh->public_key_size = public_key.size;
-    return KYOK_OK;
+    return keep_public(fresh, public_key, err);
 }
 
 void kyok_group_key_free(struct kyok_group_key *key)
@@ -257,12 +274,7 @@ static enum kyok_status learn(struct kyok_group_key *key, const struct kyok_key_
                   "the key in the token does not fit the public half in the key reference");
         return kyok_remedy(err, "write the reference anew: kyok key reference");
     }
-    key->public_key = malloc(told.size);
-    if (key->public_key == NULL)
-        return kyok_fail(err, KYOK_SYSTEM, key->reference->text, "no memory");
-    memcpy(key->public_key, told.data, told.size);
-    key->public_key_size = told.size;
-    return KYOK_OK;
+    return keep_public(key, told, err);
 }
 
 enum kyok_status kyok_group_key_open(struct kyok_group *group,

@@ -20,10 +20,11 @@
 /* A session object that stands for one of the token's keys (copy.c). */
 struct kyok_key_copy {
     uint64_t epoch;
+    uint64_t fingerprint;      /* of the key: another may be given the number of one destroyed */
     CK_OBJECT_HANDLE of;       /* the token's own */
     CK_OBJECT_HANDLE object;   /* 0: none was made yet */
     enum kyok_require require; /* what it was found to meet */
-    int64_t seen_ns;           /* when the token's own key last signed here */
+    int64_t seen_ns;           /* when the token's own key last began to sign here, and did */
     bool spent;                /* the token makes none that will do, or it has failed */
 };
 #define KYOK_SESSION_COPIES 8
@@ -244,6 +245,7 @@ struct kyok_group_key {
     unsigned bits;
     uint8_t *public_key; /* SubjectPublicKeyInfo; NULL for a secret key */
     size_t public_key_size;
+    uint64_t fingerprint; /* of the public half */
     bool has_check_value;
     uint8_t check_value[3];
     bool always_authenticate;
@@ -334,9 +336,9 @@ bool kyok_token_can(const struct kyok_lease *lease, CK_MECHANISM_TYPE mechanism,
 CK_OBJECT_HANDLE kyok_copy_of(const struct kyok_call *call);
 /* The copy has failed, and is not used again. */
 void kyok_copy_spent(const struct kyok_call *call);
-/* How the token's own key has just done: a copy is made of one that signs often, and trusted again;
- * none stands for a key that fails. */
-void kyok_copy_learn(const struct kyok_call *call, CK_RV rv);
+/* How the token's own key has done since: a copy is made of one that signs often, and trusted
+ * again; none stands for a key that fails. */
+void kyok_copy_learn(const struct kyok_call *call, CK_RV rv, int64_t since_ns);
 
 /* --- object.c, facts.c --- */
 
@@ -382,6 +384,9 @@ CK_RV kyok_object_public_key(const struct kyok_lease *lease, const struct kyok_f
 /* Finds key on the lease's token, checks require and that it is the same key. */
 CK_RV kyok_key_resolve(const struct kyok_lease *lease, const struct kyok_group_key *key,
                        CK_OBJECT_HANDLE *object, enum kyok_found *found, struct kyok_error *err);
+/* The part after it was found: whether object is the key, and meets require. */
+CK_RV kyok_key_verify(const struct kyok_lease *lease, const struct kyok_group_key *key,
+                      CK_OBJECT_HANDLE object, enum kyok_require require, struct kyok_error *err);
 /* Value of CKA_VALUE of up to limit bytes, appended. */
 CK_RV kyok_object_value(const struct kyok_lease *lease, CK_OBJECT_HANDLE object, size_t limit,
                         struct kyok_buffer *value);

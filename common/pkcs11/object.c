@@ -205,8 +205,8 @@ enum kyok_require kyok_require_of_unwrapped(const struct kyok_group *group)
                                                                     : group->config->require;
 }
 
-static CK_RV verify(const struct kyok_lease *lease, const struct kyok_group_key *key,
-                    CK_OBJECT_HANDLE object, enum kyok_require require, struct kyok_error *err)
+CK_RV kyok_key_verify(const struct kyok_lease *lease, const struct kyok_group_key *key,
+                      CK_OBJECT_HANDLE object, enum kyok_require require, struct kyok_error *err)
 {
     struct kyok_facts facts;
     CK_RV rv = kyok_facts_read(lease, object, &facts);
@@ -259,7 +259,7 @@ CK_RV kyok_key_resolve(const struct kyok_lease *lease, const struct kyok_group_k
         return CKR_OK;
     }
     *object = handles[0];
-    rv = verify(lease, key, handles[0], require, err);
+    rv = kyok_key_verify(lease, key, handles[0], require, err);
     if (rv == CKR_OK)
         *found = err->status == KYOK_OK ? KYOK_FOUND : KYOK_DIFFERENT;
     return rv;

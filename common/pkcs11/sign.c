@@ -51,6 +51,7 @@ static CK_RV sign_by_either(const struct kyok_call *call, struct signing *signin
 {
     CK_OBJECT_HANDLE copy = kyok_copy_of(call);
     CK_ULONG room = *size;
+    int64_t since_ns;
     CK_RV rv;
 
     if (copy != 0) {
@@ -62,8 +63,9 @@ static CK_RV sign_by_either(const struct kyok_call *call, struct signing *signin
             return rv;
         *size = room;
     }
+    since_ns = kyok_now_ns();
     rv = sign_by(call->object, call, signing, raw, size, err);
-    kyok_copy_learn(call, rv);
+    kyok_copy_learn(call, rv, since_ns);
     return rv;
 }
 

@@ -52,6 +52,36 @@ faulty hsm clear
 faulty hsm reset
 is 'nor made again' "$(many 9) $(count C_CopyObject)" '9 0'
 signer_end
+ok 'another EC key' kyok key generate 'pkcs11:token=test;object=ec2' --type ec-p256
+# Two keys in one session; the answers of sign_tool are verified signatures.
+sed -i 's/^cache-keys/sessions = 1\n&/' "$SANDBOX/kyok.conf"
+while read -r lie what; do
+    signer 'pkcs11:token=test;object=ec'
+    faulty hsm lie $lie
+    faulty hsm reset
+    like "$what: one key" "$(signer_ask key 'pkcs11:token=test;object=ec')" '^ok'
+    is 'signs' "$(many 5)" 5
+    like 'and another' "$(signer_ask key 'pkcs11:token=test;object=ec2')" '^ok'
+    is 'which signs, and not the copy of the first' "$(many 5)" 5
+    is 'each was copied' "$(count C_CopyObject)" 2
+    signer_end
+    faulty hsm clear
+done <<'LIES'
+other-copy the token gives another key's copy
+one-number the token gives a key the number of another, which is no more
+LIES
+# A copy that takes long stands for the key from when that began to sign.
+cached 2s
+signer 'pkcs11:token=test;object=ec'
+is 'signs' "$(many 1)" 1
+faulty hsm delay C_CopyObject 2s
+is 'a copy that is ready when its time is over' "$(many 1)" 1
+faulty hsm fail C_SignInit CKR_KEY_FUNCTION_NOT_PERMITTED 1
+like 'does not sign: the key does, and is refused' "$(signer_ask sign)" '^failed.*NOT_PERMITTED'
+signer_end
+faulty hsm clear
+cached 60s
+sed -i '/^sessions/d' "$SANDBOX/kyok.conf"
 softhsm soft pkcs11-tool --module "$(softhsm_module)" --token-label test --login --pin "$PIN" --keypairgen \
     --key-type EC:prime256v1 --label each --id 0e --always-auth >/dev/null 2>&1
 faulty hsm reset
@@ -92,6 +122,17 @@ is 'ten keys in turn, each time loaded anew, in one session' "$(grep -c '^ok' "$
 is 'one session' "$(count C_OpenSession)" 1
 is 'eight copies' "$(count C_CopyObject)" 8
 signer_end
+cached 1s
+signer "$SANDBOX/ec.key"
+for n in 1 2 3 4 5 6 7 8; do signer_ask key "pkcs11:token=test;object=k$n"; done >"$SANDBOX/turns"
+is 'eight keys that sign once' "$(grep -c '^ok' "$SANDBOX/turns")" 8
+sleep 1.1
+faulty hsm reset
+like 'a ninth' "$(signer_ask key 'pkcs11:token=test;object=k9')" '^ok'
+is 'that signs often' "$(many 9)" 9
+is 'is copied' "$(count C_CopyObject)" 1
+signer_end
+cached 60s
 sed -i '/^sessions/d' "$SANDBOX/kyok.conf"
 
 mkdir "$SANDBOX/nothing"

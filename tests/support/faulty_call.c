@@ -17,6 +17,8 @@ bool faulty_inner(unsigned long *handle)
     if (*handle >> HANDLE_BITS != faulty_self.start)
         return false;
     *handle -= faulty_self.start << HANDLE_BITS;
+    if (*handle == FAULTY_ONE_NUMBER)
+        *handle = atomic_load(&faulty_self.one_number);
     return true;
 }
 

@@ -29,6 +29,16 @@ static bool enter_object(struct faulty_call *call, enum faulty_function function
     return call->rv == CKR_OK;
 }
 
+/* Of another object, where that is the lie. */
+static CK_OBJECT_HANDLE copy_given(CK_OBJECT_HANDLE copy)
+{
+    unsigned long first = 0;
+    if (!faulty_lies(FAULTY_LIE_OTHER_COPY) ||
+        atomic_compare_exchange_strong(&faulty_self.first_copy, &first, copy))
+        return copy;
+    return first;
+}
+
 CK_RV faulty_C_CopyObject(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
                           CK_ATTRIBUTE *template, CK_ULONG count, CK_OBJECT_HANDLE *copy)
 {
@@ -36,7 +46,7 @@ CK_RV faulty_C_CopyObject(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
     if (enter_object(&call, FAULTY_C_CopyObject, &session, &object))
         call.rv = faulty_self.real->C_CopyObject(session, object, template, count, copy);
     if (call.rv == CKR_OK)
-        *copy = faulty_outer(*copy);
+        *copy = faulty_outer(copy_given(*copy));
     return faulty_leave(&call);
 }
 
@@ -145,6 +155,18 @@ CK_RV faulty_C_FindObjectsInit(CK_SESSION_HANDLE session, CK_ATTRIBUTE *template
     return faulty_leave(&call);
 }
 
+static CK_OBJECT_HANDLE number_given(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE found)
+{
+    CK_OBJECT_CLASS class = CKO_DATA;
+    CK_ATTRIBUTE asked = {CKA_CLASS, &class, sizeof(class)};
+    if (!faulty_lies(FAULTY_LIE_ONE_NUMBER) ||
+        faulty_self.real->C_GetAttributeValue(session, found, &asked, 1) != CKR_OK ||
+        class != CKO_PRIVATE_KEY)
+        return found;
+    atomic_store(&faulty_self.one_number, found);
+    return FAULTY_ONE_NUMBER;
+}
+
 CK_RV faulty_C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG room,
                            CK_ULONG *count)
 {
@@ -153,7 +175,7 @@ CK_RV faulty_C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects,
         return faulty_leave(&call);
     call.rv = faulty_self.real->C_FindObjects(session, objects, room, count);
     for (CK_ULONG i = 0; call.rv == CKR_OK && i < *count; i++)
-        objects[i] = faulty_outer(objects[i]);
+        objects[i] = faulty_outer(number_given(session, objects[i]));
     if (call.rv == CKR_OK && faulty_lies(FAULTY_LIE_OBJECT_COUNT))
         *count = room + 4096;
     return faulty_leave(&call);

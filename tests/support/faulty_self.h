@@ -14,6 +14,7 @@
 
 #define FAULTY_HUGE_LENGTH (1UL << 60)
 #define FAULTY_TEMPLATE_MAX 64
+#define FAULTY_ONE_NUMBER (1UL << 39) /* of the key found last (the lie "one-number") */
 
 struct faulty_self {
     pthread_once_t once;
@@ -27,6 +28,7 @@ struct faulty_self {
     char *init_reserved;
     _Atomic int process_pid; /* whose entry process_index is; differs in a forked child */
     int process_index;
+    _Atomic unsigned long one_number, first_copy; /* the real module's handles, for lies */
 };
 extern struct faulty_self faulty_self;
 

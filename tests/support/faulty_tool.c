@@ -392,6 +392,8 @@ static const struct {
     {"montgomery", FAULTY_LIE_MONTGOMERY},
     {"oaep-hash", FAULTY_LIE_OAEP_HASH},
     {"forgets", FAULTY_LIE_FORGETS},
+    {"other-copy", FAULTY_LIE_OTHER_COPY},
+    {"one-number", FAULTY_LIE_ONE_NUMBER},
 };
 
 static int lie(struct arguments *a)
