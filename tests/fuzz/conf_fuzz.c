@@ -1,16 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kyok.conf: any bytes; what is accepted must have all that its sections require. */
 #include "common/config/config.h"
-
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void need(bool condition)
-{
-    if (!condition)
-        abort();
-}
+#include "tests/fuzz/need.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -2,15 +2,8 @@
 /* JWE JSON: what is accepted without --foreign has one encoding only, and nothing opens but with a
  * key: the custodian of this target knows none, so that every accepted envelope must still be
  * refused. */
+#include "tests/fuzz/need.h"
 #include "tests/support/memory_keyholder.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void need(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void check_canonical(struct kyok_bytes text)
 {

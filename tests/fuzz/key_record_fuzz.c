@@ -2,17 +2,9 @@
 /* Life records, which a token supplies: what is accepted is written back to something that reads
  * the same. */
 #include "common/base/key_record.h"
+#include "tests/fuzz/need.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void need(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

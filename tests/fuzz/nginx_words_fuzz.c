@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nginx's configuration: any bytes give directives within their limits, each with a name. */
 #include "cli/nginx_words.h"
+#include "tests/fuzz/need.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct seen {
     size_t count, line;
 };
-
-static void need(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void visit(void *caller, const struct nginx_directive *directive)
 {

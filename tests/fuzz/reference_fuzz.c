@@ -2,17 +2,10 @@
 /* Key references: what is accepted has one canonical form, which is accepted again and stable; data
  * never gets further than configuration; no PIN is in any text. */
 #include "common/config/config.h"
+#include "tests/fuzz/need.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void need(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 static struct kyok_reference *parse(const char *text, enum kyok_origin origin)
 {

@@ -3,20 +3,13 @@
  * may ever come out. */
 #include "common/envelope/chunks.h"
 #include "common/envelope/crypto.h"
+#include "tests/fuzz/need.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void need(bool condition)
-{
-    if (!condition)
-        abort();
-}
 
 static int file_of(const uint8_t *data, size_t size)
 {
