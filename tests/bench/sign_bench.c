@@ -13,12 +13,12 @@
  * bytes. The process leaves with _exit: exit handlers are not what is measured.
  */
 #define OPENSSL_SUPPRESS_DEPRECATED
+#include "tests/support/key_load.h"
+
 #include <openssl/engine.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
-#include <openssl/store.h>
 
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
@@ -170,31 +170,6 @@ static EVP_PKEY *key_from_engine(const char *text)
                : NULL;
 }
 
-static EVP_PKEY *key_from_store(const char *uri)
-{
-    EVP_PKEY *key = NULL;
-    OSSL_STORE_CTX *store = OSSL_STORE_open(uri, NULL, NULL, NULL, NULL);
-    if (store != NULL)
-        OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY);
-    while (store != NULL && key == NULL && !OSSL_STORE_eof(store)) {
-        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
-        if (info != NULL)
-            key = OSSL_STORE_INFO_get1_PKEY(info);
-        OSSL_STORE_INFO_free(info);
-    }
-    OSSL_STORE_close(store);
-    return key;
-}
-
-static EVP_PKEY *key_from_file(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    EVP_PKEY *key = file == NULL ? NULL : PEM_read_PrivateKey(file, NULL, NULL, NULL);
-    if (file != NULL)
-        fclose(file);
-    return key;
-}
-
 static void evp_prepare(struct run *run, struct signer *signer)
 {
     (void)run;
@@ -217,16 +192,10 @@ static bool evp_sign(const struct run *run, const struct signer *signer)
 
 static void evp_open(struct run *run, const char *name)
 {
-    if (strncmp(name, "engine:", 7) == 0)
-        run->key = key_from_engine(name + 7);
-    else if (strncmp(name, "pkcs11:", 7) == 0 || strncmp(name, "kmip:", 5) == 0)
-        run->key = key_from_store(name);
-    else
-        run->key = key_from_file(name);
+    run->key = strncmp(name, "engine:", 7) == 0 ? key_from_engine(name + 7) : key_load(name);
     if (run->key == NULL)
         fail(name);
-    bool edwards = EVP_PKEY_is_a(run->key, "ED25519") || EVP_PKEY_is_a(run->key, "ED448");
-    run->digest = edwards ? NULL : "SHA256";
+    run->digest = key_load_digest(run->key);
     run->prepare = evp_prepare;
     run->sign = evp_sign;
     if (!evp_sign(run, NULL))

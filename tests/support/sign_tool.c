@@ -14,11 +14,11 @@
  * verified by the default provider with the exported public half. SIGN_TOOL_PSS in the environment
  * makes RSA signatures PSS.
  */
+#include "tests/support/key_load.h"
+
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rsa.h>
-#include <openssl/store.h>
 #include <openssl/x509.h>
 
 #include <pthread.h>
@@ -55,31 +55,6 @@ static int64_t now_ms(void)
 /* --- the key
  * --------------------------------------------------------------------------------------- */
 
-static EVP_PKEY *load_uri(const char *uri)
-{
-    EVP_PKEY *key = NULL;
-    OSSL_STORE_CTX *store = OSSL_STORE_open(uri, NULL, NULL, NULL, NULL);
-    if (store != NULL)
-        OSSL_STORE_expect(store, OSSL_STORE_INFO_PKEY);
-    while (store != NULL && key == NULL && !OSSL_STORE_eof(store)) {
-        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
-        if (info != NULL)
-            key = OSSL_STORE_INFO_get1_PKEY(info);
-        OSSL_STORE_INFO_free(info);
-    }
-    OSSL_STORE_close(store);
-    return key;
-}
-
-static EVP_PKEY *load_file(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    EVP_PKEY *key = file == NULL ? NULL : PEM_read_PrivateKey(file, NULL, NULL, NULL);
-    if (file != NULL)
-        fclose(file);
-    return key;
-}
-
 /* The public half as software: through its SubjectPublicKeyInfo. */
 static EVP_PKEY *public_half(EVP_PKEY *key)
 {
@@ -105,17 +80,15 @@ static void error_text(char *text, size_t size)
 
 static void load_key(const char *name)
 {
-    bool uri = strncmp(name, "pkcs11:", 7) == 0 || strncmp(name, "kmip:", 5) == 0;
     char text[600];
-    tool.key = uri ? load_uri(name) : load_file(name);
+    tool.key = key_load(name);
     tool.public_key = tool.key == NULL ? NULL : public_half(tool.key);
     if (tool.public_key == NULL) {
         error_text(text, sizeof(text));
         printf("failed 0 the key does not load: %s\n", text);
         exit(1);
     }
-    bool edwards = EVP_PKEY_is_a(tool.key, "ED25519") || EVP_PKEY_is_a(tool.key, "ED448");
-    tool.digest = edwards ? NULL : "SHA256";
+    tool.digest = key_load_digest(tool.key);
 }
 
 /* --- one signature
