@@ -85,14 +85,40 @@ static bool meets(const struct kyok_call *call, CK_OBJECT_HANDLE object)
            why.status == KYOK_OK;
 }
 
+static bool begin(struct kyok_token *token)
+{
+    bool may;
+
+    pthread_mutex_lock(&token->module->lock);
+    may = token->searching == 0;
+    if (may) {
+        token->copying++;
+        token->copies++;
+    }
+    pthread_mutex_unlock(&token->module->lock);
+    return may;
+}
+
+static void end(struct kyok_token *token)
+{
+    pthread_mutex_lock(&token->module->lock);
+    token->copying--;
+    if (token->copying == 0 && token->searching > 0)
+        pthread_cond_broadcast(&token->changed);
+    pthread_mutex_unlock(&token->module->lock);
+}
+
 static void make(const struct kyok_call *call, struct kyok_key_copy *copy)
 {
     CK_BBOOL no = CK_FALSE;
     CK_ATTRIBUTE in_session = {CKA_TOKEN, &no, sizeof(no)};
     CK_OBJECT_HANDLE object = 0;
-    CK_RV rv =
-        call->lease->f->C_CopyObject(call->lease->handle, call->object, &in_session, 1, &object);
+    CK_RV rv;
 
+    if (!begin(call->lease->token))
+        return; /* the next time that the key signs */
+    rv = call->lease->f->C_CopyObject(call->lease->handle, call->object, &in_session, 1, &object);
+    end(call->lease->token);
     copy->spent = rv != CKR_OK || object == 0 || !meets(call, object);
     copy->object = object;
 }
@@ -117,4 +143,44 @@ void kyok_copy_learn(const struct kyok_call *call, CK_RV rv, int64_t since_ns)
         make(call, copy);
     if (copy != NULL)
         copy->seen_ns = since_ns; /* not since now: it may have been suspended meanwhile */
+}
+
+/* --- searches --- */
+
+/* A copy takes a moment; what hangs is not waited for. */
+#define COPIES_END_MS 1000
+#define COPYING UINT64_MAX
+
+uint64_t kyok_copies_begun(struct kyok_token *token)
+{
+    uint64_t begun;
+
+    pthread_mutex_lock(&token->module->lock);
+    begun = token->copying > 0 ? COPYING : token->copies;
+    pthread_mutex_unlock(&token->module->lock);
+    return begun;
+}
+
+bool kyok_copies_none_since(struct kyok_token *token, uint64_t begun)
+{
+    return begun != COPYING && kyok_copies_begun(token) == begun;
+}
+
+void kyok_copies_stop(struct kyok_token *token)
+{
+    struct kyok_deadline deadline = kyok_deadline_in_ms(COPIES_END_MS);
+    bool waited = true;
+
+    pthread_mutex_lock(&token->module->lock);
+    token->searching++;
+    while (token->copying > 0 && waited)
+        waited = kyok_module_wait(token->module, &token->changed, deadline);
+    pthread_mutex_unlock(&token->module->lock);
+}
+
+void kyok_copies_go_on(struct kyok_token *token)
+{
+    pthread_mutex_lock(&token->module->lock);
+    token->searching--;
+    pthread_mutex_unlock(&token->module->lock);
 }

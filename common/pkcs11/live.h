@@ -95,6 +95,8 @@ struct kyok_token {
     struct kyok_handle *handles; /* open addressing, power of two */
     size_t handle_count, handle_room;
     struct kyok_mechanism_answer mechanisms[KYOK_MECHANISM_CACHE];
+    unsigned copying, searching; /* C_CopyObject under way; searches that wait for that (copy.c) */
+    uint64_t copies;             /* begun */
     _Atomic bool unwrapped; /* some descendant, into a session object that may be there still */
 
     enum kyok_health health;
@@ -339,6 +341,12 @@ void kyok_copy_spent(const struct kyok_call *call);
 /* How the token's own key has done since: a copy is made of one that signs often, and trusted
  * again; none stands for a key that fails. */
 void kyok_copy_learn(const struct kyok_call *call, CK_RV rv, int64_t since_ns);
+/* SoftHSM shows a copy as the token's own while it makes it [2.6.1]. What to give to the second;
+ * whether none was in the making since then; and none is until the fourth. */
+uint64_t kyok_copies_begun(struct kyok_token *token);
+bool kyok_copies_none_since(struct kyok_token *token, uint64_t begun);
+void kyok_copies_stop(struct kyok_token *token);
+void kyok_copies_go_on(struct kyok_token *token);
 
 /* --- object.c, facts.c --- */
 

@@ -41,6 +41,8 @@ CK_RV kyok_objects_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_c
                         CK_OBJECT_HANDLE *found, size_t room, size_t *count)
 {
     struct kyok_template template = {.count = 0};
+    uint64_t begun = kyok_copies_begun(lease->token);
+    CK_RV rv;
 
     kyok_template_bool(&template, CKA_TOKEN, true);
     if (object_class != CK_UNAVAILABLE_INFORMATION)
@@ -49,7 +51,13 @@ CK_RV kyok_objects_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_c
         kyok_template_put(&template, CKA_LABEL, label, strlen(label));
     if (id != NULL)
         kyok_template_put(&template, CKA_ID, id, id_size);
-    return find_all(lease, template.fields, template.count, found, room, count);
+    rv = find_all(lease, template.fields, template.count, found, room, count);
+    if (rv != CKR_OK || *count < 2 || kyok_copies_none_since(lease->token, begun))
+        return rv;
+    kyok_copies_stop(lease->token);
+    rv = find_all(lease, template.fields, template.count, found, room, count);
+    kyok_copies_go_on(lease->token);
+    return rv;
 }
 
 CK_RV kyok_session_object_find(const struct kyok_lease *lease, CK_OBJECT_CLASS object_class,

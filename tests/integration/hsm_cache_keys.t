@@ -70,6 +70,16 @@ done <<'LIES'
 other-copy the token gives another key's copy
 one-number the token gives a key the number of another, which is no more
 LIES
+# SoftHSM shows a copy as the token's own until it is ready.
+sed -i '/^sessions/d' "$SANDBOX/kyok.conf"
+faulty hsm lie copy-shown
+faulty hsm delay C_CopyObject 200ms
+run "$SANDBOX/ec.key" 16 20 20 >"$SANDBOX/shown" &
+for ((i = 0; i < 40; i++)); do faulty hsm fail C_SignInit CKR_KEY_HANDLE_INVALID 1; sleep 0.01; done
+wait $!
+like 'keys are looked for while copies are made' "$(cat "$SANDBOX/shown")" 'ok=320 failed=0'
+faulty hsm clear
+sed -i 's/^cache-keys/sessions = 1\n&/' "$SANDBOX/kyok.conf"
 # A copy that takes long stands for the key from when that began to sign.
 cached 2s
 signer 'pkcs11:token=test;object=ec'

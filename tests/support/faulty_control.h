@@ -60,6 +60,8 @@ enum faulty_lie {
     FAULTY_LIE_OAEP_HASH = 4096, /* wraps and unwraps with RSA-OAEP of any hash, by SHA-1 inside */
     FAULTY_LIE_FORGETS = 8192,   /* C_CreateObject keeps nothing (SoftHSM on a full disk) */
     FAULTY_LIE_OTHER_COPY = 16384, /* C_CopyObject gives the copy that it gave first, for ever */
+    FAULTY_LIE_COPY_SHOWN =
+        65536, /* while a copy is made, what is found is found twice (SoftHSM) */
     FAULTY_LIE_ONE_NUMBER = 32768, /* a key that is found has the number of the one found before */
 };
 

@@ -176,6 +176,9 @@ CK_RV faulty_C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects,
     call.rv = faulty_self.real->C_FindObjects(session, objects, room, count);
     for (CK_ULONG i = 0; call.rv == CKR_OK && i < *count; i++)
         objects[i] = faulty_outer(number_given(session, objects[i]));
+    if (call.rv == CKR_OK && *count == 1 && room > 1 && faulty_lies(FAULTY_LIE_COPY_SHOWN) &&
+        atomic_load(&faulty_self.control->functions[FAULTY_C_CopyObject].in_flight) > 0)
+        objects[(*count)++] = objects[0];
     if (call.rv == CKR_OK && faulty_lies(FAULTY_LIE_OBJECT_COUNT))
         *count = room + 4096;
     return faulty_leave(&call);

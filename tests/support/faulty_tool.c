@@ -393,6 +393,7 @@ static const struct {
     {"oaep-hash", FAULTY_LIE_OAEP_HASH},
     {"forgets", FAULTY_LIE_FORGETS},
     {"other-copy", FAULTY_LIE_OTHER_COPY},
+    {"copy-shown", FAULTY_LIE_COPY_SHOWN},
     {"one-number", FAULTY_LIE_ONE_NUMBER},
 };
 
