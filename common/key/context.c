@@ -338,3 +338,21 @@ enum kyok_status kyok_custodians_find(struct kyok_context *context,
     *count = 1;
     return adhoc_custodian(context, module, reference, NULL, found, err);
 }
+
+enum kyok_status kyok_custodian_find(struct kyok_context *context,
+                                     const struct kyok_reference *reference,
+                                     struct kyok_custodian **custodian, struct kyok_error *err)
+{
+    struct kyok_custodian *found[KYOK_CUSTODIANS_MOST];
+    size_t count;
+
+    KYOK_TRY(kyok_custodians_find(context, reference, found, KYOK_CUSTODIANS_MOST, &count,
+                                  kyok_deadline_in_ms(KYOK_DEFAULT_TIMEOUT_MS), err));
+    if (count == 1) {
+        *custodian = found[0];
+        return KYOK_OK;
+    }
+    kyok_fail(err, KYOK_AMBIGUOUS, reference->text, "groups %s and %s both fit", found[0]->name,
+              found[1]->name);
+    return kyok_remedy(err, "add ?kyok-group=%s or token= to the reference", found[0]->name);
+}

@@ -103,6 +103,10 @@ enum kyok_status kyok_custodians_find(struct kyok_context *context,
                                       struct kyok_custodian **found, size_t room, size_t *count,
                                       struct kyok_deadline deadline, struct kyok_error *err);
 #define KYOK_CUSTODIANS_MOST 32
+/* The one that it means, where there must be no choice. */
+enum kyok_status kyok_custodian_find(struct kyok_context *context,
+                                     const struct kyok_reference *reference,
+                                     struct kyok_custodian **custodian, struct kyok_error *err);
 
 /* This process's executor lane of a custodian; NULL: no memory. */
 struct kyok_lane *kyok_custodian_lane(const struct kyok_custodian *custodian);

@@ -234,23 +234,16 @@ enum kyok_status kyok_key_generate(struct kyok_context *context,
                                    const struct kyok_generate_request *request,
                                    struct kyok_key **key, struct kyok_error *err)
 {
-    struct kyok_deadline looking = kyok_deadline_in_ms(KYOK_DEFAULT_TIMEOUT_MS);
-    struct kyok_custodian *found[KYOK_CUSTODIANS_MOST];
-    size_t count;
+    struct kyok_custodian *custodian;
 
-    KYOK_TRY(kyok_custodians_find(context, reference, found, KYOK_CUSTODIANS_MOST, &count, looking,
-                                  err));
-    if (count > 1) {
-        kyok_fail(err, KYOK_AMBIGUOUS, reference->text, "groups %s and %s both fit", found[0]->name,
-                  found[1]->name);
-        return kyok_remedy(err, "add ?kyok-group=%s or token= to the reference", found[0]->name);
-    }
-    if (found[0]->ops == kyok_pkcs11_custodian_ops()) {
-        struct kyok_life life = {.context = context, .reference = reference, .custodian = found[0]};
+    KYOK_TRY(kyok_custodian_find(context, reference, &custodian, err));
+    if (custodian->ops == kyok_pkcs11_custodian_ops()) {
+        struct kyok_life life = {
+            .context = context, .reference = reference, .custodian = custodian};
 
         return generate_in_token(&life, request, key, err);
     }
-    KYOK_TRY(generate_on(found[0], reference, request, err));
+    KYOK_TRY(generate_on(custodian, reference, request, err));
     return kyok_key_open(context, reference, kyok_bytes(NULL, 0), key, err);
 }
 

@@ -8,9 +8,8 @@ enum kyok_status kyok_key_register_secret(struct kyok_context *context,
                                           const struct kyok_reference *reference,
                                           struct kyok_bytes secret, struct kyok_error *err)
 {
-    struct kyok_custodian *found[KYOK_CUSTODIANS_MOST];
+    struct kyok_custodian *custodian;
     struct kyok_kmip_created created;
-    size_t count;
     const struct kyok_kmip_object object = {
         .type = KYOK_KMIP_OBJECT_TYPE_SECRET_DATA,
         .secret_data_type = KYOK_KMIP_SECRET_DATA_TYPE_PASSWORD,
@@ -20,14 +19,14 @@ enum kyok_status kyok_key_register_secret(struct kyok_context *context,
         .object_type = object.type, .name = reference->name, .object = &object};
     if (reference->kind != KYOK_REFERENCE_KMIP || !reference->name)
         return kyok_fail(err, KYOK_INVALID, reference->text, "a KMIP server keeps secrets by name");
-    KYOK_TRY(kyok_custodians_find(context, reference, found, KYOK_CUSTODIANS_MOST, &count,
-                                  kyok_deadline_in_ms(KYOK_DEFAULT_TIMEOUT_MS), err));
-    if (!kyok_kmip_client_config(found[0]->own)->release) {
+    KYOK_TRY(kyok_custodian_find(context, reference, &custodian, err));
+    if (!kyok_kmip_client_config(custodian->own)->release) {
         kyok_fail(err, KYOK_REFUSED, reference->text, "the group does not give secrets out");
         return kyok_remedy(err, "set release = yes in [kmip %s] if they may leave its server",
                            reference->group);
     }
-    struct kyok_deadline deadline = kyok_custodian_deadline(found[0]);
-    KYOK_TRY(kyok_kmip_create(found[0]->own, &creation, deadline, &created, err));
-    return kyok_kmip_activate(found[0]->own, kyok_bytes_of_text(created.identifier), deadline, err);
+    struct kyok_deadline deadline = kyok_custodian_deadline(custodian);
+    KYOK_TRY(kyok_kmip_create(custodian->own, &creation, deadline, &created, err));
+    return kyok_kmip_activate(custodian->own, kyok_bytes_of_text(created.identifier), deadline,
+                              err);
 }

@@ -11,15 +11,10 @@ enum kyok_status kyok_kmip_life_begin(struct kyok_context *context,
                                       const struct kyok_reference *reference,
                                       struct kyok_kmip_life *life, struct kyok_error *err)
 {
-    struct kyok_custodian *found[KYOK_CUSTODIANS_MOST];
-    size_t count;
-
     *life = (struct kyok_kmip_life){.context = context, .reference = reference};
-    KYOK_TRY(kyok_custodians_find(context, reference, found, KYOK_CUSTODIANS_MOST, &count,
-                                  kyok_deadline_in_ms(KYOK_DEFAULT_TIMEOUT_MS), err));
-    life->custodian = found[0];
-    life->client = found[0]->own;
-    life->deadline = kyok_custodian_deadline(found[0]);
+    KYOK_TRY(kyok_custodian_find(context, reference, &life->custodian, err));
+    life->client = life->custodian->own;
+    life->deadline = kyok_custodian_deadline(life->custodian);
     return KYOK_OK;
 }
 

@@ -52,6 +52,13 @@ enum kyok_status kyok_life_take_back(const struct kyok_life *life, struct kyok_k
 void kyok_life_event(const char *type, const struct kyok_life *life,
                      const struct kyok_key_name *name, const char *detail, enum kyok_status status);
 
+/* Tries what a token is asked to do with RSA-OAEP: with SHA-256, then with SHA-1 where that is
+ * allowed and another hash may help. */
+typedef enum kyok_status kyok_life_oaep_attempt(const struct kyok_life *life, void *arg,
+                                                enum kyok_hash hash, struct kyok_error *err);
+enum kyok_status kyok_life_try_oaep(const struct kyok_life *life, kyok_life_oaep_attempt *attempt,
+                                    void *arg, bool allow_sha1, struct kyok_error *err);
+
 /* What is asked of the group (life_call.c): as kyok_group_*(), each call under the group's timeout
  * and, with isolate, on its executor. KYOK_TIMEOUT: it may still be under way, and whoever tries
  * again looks first. */

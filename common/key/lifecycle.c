@@ -34,24 +34,13 @@ enum kyok_status kyok_life_begin(struct kyok_context *context,
                                  const struct kyok_reference *reference, struct kyok_life *life,
                                  struct kyok_error *err)
 {
-    struct kyok_custodian *found[KYOK_CUSTODIANS_MOST];
-    struct kyok_deadline looking = kyok_deadline_in_ms(KYOK_DEFAULT_TIMEOUT_MS);
-    size_t count;
-
     *life = (struct kyok_life){.context = context, .reference = reference};
-    KYOK_TRY(kyok_custodians_find(context, reference, found, KYOK_CUSTODIANS_MOST, &count, looking,
-                                  err));
-    if (count > 1) {
-        kyok_fail(err, KYOK_AMBIGUOUS, reference->text, "groups %s and %s both fit", found[0]->name,
-                  found[1]->name);
-        return kyok_remedy(err, "add ?kyok-group=%s or token= to the reference", found[0]->name);
-    }
-    if (found[0]->ops != kyok_pkcs11_custodian_ops()) {
+    KYOK_TRY(kyok_custodian_find(context, reference, &life->custodian, err));
+    if (life->custodian->ops != kyok_pkcs11_custodian_ops()) {
         kyok_fail(err, KYOK_UNSUPPORTED, reference->text,
                   "this is for keys in a token: a KMIP server has keys of its own making");
         return kyok_remedy(err, "make a key there: kyok kmip create GROUP --algorithm AES");
     }
-    life->custodian = found[0];
     if (reference->object != NULL)
         kyok_key_record_base_name(reference->object, life->base);
     return KYOK_OK;
@@ -306,4 +295,25 @@ enum kyok_status kyok_key_descend(struct kyok_context *context, const struct kyo
     kyok_life_event("create", &life, &version->name, "descendant", status);
     KYOK_TRY(status);
     return kyok_life_reference(&life, &version->name, made, err);
+}
+
+/* --- tokens and their RSA-OAEP --- */
+
+static bool another_hash_may_help(enum kyok_status status)
+{
+    return status != KYOK_OK && status != KYOK_REFUSED && status != KYOK_NOT_FOUND &&
+           status != KYOK_UNREACHABLE && status != KYOK_TIMEOUT;
+}
+
+enum kyok_status kyok_life_try_oaep(const struct kyok_life *life, kyok_life_oaep_attempt *attempt,
+                                    void *arg, bool allow_sha1, struct kyok_error *err)
+{
+    enum kyok_status status = attempt(life, arg, KYOK_HASH_SHA256, err);
+
+    if (!another_hash_may_help(status))
+        return status;
+    if (allow_sha1)
+        return attempt(life, arg, KYOK_HASH_SHA1, err);
+    kyok_remedy(err, "if the tokens take RSA-OAEP with SHA-1 only, add --allow-oaep-sha1");
+    return status;
 }

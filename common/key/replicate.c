@@ -4,22 +4,18 @@
 
 #include <string.h>
 
-static enum kyok_status replicate_with(const struct kyok_life *life, struct kyok_key *key,
-                                       const struct kyok_key_version *version, const char *token,
-                                       bool allow_sha1, struct kyok_error *err)
-{
-    static const enum kyok_hash hashes[] = {KYOK_HASH_SHA256, KYOK_HASH_SHA1};
-    enum kyok_status status = KYOK_UNSUPPORTED;
+struct replica {
+    struct kyok_key *key;
+    const struct kyok_key_version *version;
+    const char *token;
+};
 
-    for (size_t i = 0; i < (allow_sha1 ? 2 : 1); i++) {
-        status = kyok_life_replicate(life, key, token, version, hashes[i], err);
-        if (status == KYOK_OK || status == KYOK_REFUSED || status == KYOK_NOT_FOUND ||
-            status == KYOK_UNREACHABLE || status == KYOK_TIMEOUT)
-            return status;
-    }
-    if (!allow_sha1)
-        kyok_remedy(err, "if the tokens take RSA-OAEP with SHA-1 only, add --allow-oaep-sha1");
-    return status;
+static enum kyok_status replicate_with(const struct kyok_life *life, void *arg, enum kyok_hash hash,
+                                       struct kyok_error *err)
+{
+    const struct replica *replica = arg;
+
+    return kyok_life_replicate(life, replica->key, replica->token, replica->version, hash, err);
 }
 
 enum kyok_status kyok_key_replicate(struct kyok_context *context,
@@ -41,7 +37,8 @@ enum kyok_status kyok_key_replicate(struct kyok_context *context,
         return kyok_fail(err, KYOK_UNSUPPORTED, reference->text,
                          "a descendant is in every token that has its parent: replicate that");
     KYOK_TRY(kyok_life_open(&life, &version->name, &key, err));
-    status = replicate_with(&life, key, version, token, allow_sha1, err);
+    struct replica replica = {key, version, token};
+    status = kyok_life_try_oaep(&life, replicate_with, &replica, allow_sha1, err);
     kyok_life_event("create", &life, &version->name, "replica", status);
     KYOK_TRY(status);
     if (version->bits == 0 && kyok_key_info(key)->type == KYOK_KEY_AES)

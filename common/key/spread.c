@@ -64,30 +64,28 @@ struct kind {
     unsigned bits;
 };
 
+static enum kyok_status spread_with(const struct kyok_life *life, void *arg, enum kyok_hash hash,
+                                    struct kyok_error *err)
+{
+    struct kyok_spread_request *request = arg;
+
+    if (hash != request->hash) /* some token may have taken the first */
+        KYOK_TRY(kyok_life_forget(life, request->name, err));
+    request->hash = hash;
+    return kyok_life_spread(life, request, err);
+}
+
 static enum kyok_status spread(const struct kyok_life *life, struct kind kind,
                                const struct kyok_key_version *version, bool allow_sha1,
                                struct kyok_error *err)
 {
-    static const enum kyok_hash hashes[] = {KYOK_HASH_SHA256, KYOK_HASH_SHA1};
-    enum kyok_status status = KYOK_UNSUPPORTED;
+    struct kyok_spread_request request = {.type = kind.type,
+                                          .bits = kind.bits,
+                                          .usage = version->usage,
+                                          .hash = KYOK_HASH_SHA256,
+                                          .name = &version->name};
 
-    for (size_t i = 0; i < (allow_sha1 ? 2 : 1); i++) {
-        struct kyok_spread_request request = {.type = kind.type,
-                                              .bits = kind.bits,
-                                              .usage = version->usage,
-                                              .hash = hashes[i],
-                                              .name = &version->name};
-
-        if (i > 0) /* some token may have taken the first */
-            KYOK_TRY(kyok_life_forget(life, &version->name, err));
-        status = kyok_life_spread(life, &request, err);
-        if (status == KYOK_OK || status == KYOK_REFUSED || status == KYOK_NOT_FOUND ||
-            status == KYOK_UNREACHABLE || status == KYOK_TIMEOUT)
-            return status;
-    }
-    if (!allow_sha1)
-        kyok_remedy(err, "if the tokens take RSA-OAEP with SHA-1 only, add --allow-oaep-sha1");
-    return status;
+    return kyok_life_try_oaep(life, spread_with, &request, allow_sha1, err);
 }
 
 /* Members are compared before the version is used. */

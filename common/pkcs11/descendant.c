@@ -62,6 +62,20 @@ static enum kyok_status cannot_wrap(const struct kyok_call *call, struct kyok_er
     return kyok_remedy(err, "make a key of its own instead: kyok key generate");
 }
 
+/* A new key as its version keeps it; the session object that it was is gone, whatever comes of it.
+ */
+static CK_RV wrap_away(const struct kyok_call *call, CK_OBJECT_HANDLE object,
+                       struct kyok_key_version *version)
+{
+    CK_RV rv;
+
+    version->wrapped_size = sizeof(version->wrapped);
+    rv = kyok_wrap_object(call->lease, call->object, object, version->wrapped,
+                          &version->wrapped_size);
+    (void)call->lease->f->C_DestroyObject(call->lease->handle, object);
+    return rv;
+}
+
 /* --- making --- */
 
 static CK_RV descend_on(const struct kyok_call *call, void *arg, struct kyok_error *err)
@@ -80,9 +94,7 @@ static CK_RV descend_on(const struct kyok_call *call, void *arg, struct kyok_err
                                  &object);
     if (rv != CKR_OK)
         return rv;
-    version->wrapped_size = sizeof(version->wrapped);
-    rv = kyok_wrap_object(lease, call->object, object, version->wrapped, &version->wrapped_size);
-    (void)lease->f->C_DestroyObject(lease->handle, object);
+    rv = wrap_away(call, object, version);
     if (rv != CKR_MECHANISM_INVALID)
         return rv;
     cannot_wrap(call, err);
@@ -141,10 +153,7 @@ static CK_RV rewrap_on(const struct kyok_call *call, void *arg, struct kyok_erro
                                 &object);
     if (rv != CKR_OK)
         return rv;
-    version->wrapped_size = sizeof(version->wrapped);
-    rv = kyok_wrap_object(lease, call->object, object, version->wrapped, &version->wrapped_size);
-    (void)lease->f->C_DestroyObject(lease->handle, object);
-    return rv;
+    return wrap_away(call, object, version);
 }
 
 enum kyok_status kyok_group_rewrap(struct kyok_group_key *parent, const struct kyok_key_name *name,
