@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/envelope/crypto.h"
+#include "common/base/rsa_oaep.h"
 
-#include <openssl/decoder.h>
 #include <openssl/err.h>
 #include <openssl/provider.h>
 #include <openssl/rand.h>
-#include <openssl/rsa.h>
 #include <stdlib.h>
 
 static void crypto_discard(void *state)
@@ -88,18 +87,27 @@ static void cipher_free(EVP_CIPHER_CTX **context)
 
 #define GCM_INPUT_MAX ((size_t)1 << 30) /* EVP counts in int */
 
+static enum kyok_status gcm_begin(struct kyok_bytes key, struct kyok_bytes aad,
+                                  struct kyok_bytes input, const struct kyok_crypto **crypto,
+                                  struct kyok_error *err)
+{
+    *crypto = kyok_crypto(err);
+    if (*crypto == NULL)
+        return err->status;
+    if (key.size != KYOK_CEK_SIZE || input.size > GCM_INPUT_MAX || aad.size > GCM_INPUT_MAX)
+        return kyok_fail(err, KYOK_FAULT, NULL, "AES-256-GCM was given a wrong size");
+    return KYOK_OK;
+}
+
 enum kyok_status kyok_gcm_seal(struct kyok_bytes key, const uint8_t iv[KYOK_GCM_IV_SIZE],
                                struct kyok_bytes aad, struct kyok_bytes input, uint8_t *output,
                                uint8_t tag[KYOK_GCM_TAG_SIZE], struct kyok_error *err)
 {
-    const struct kyok_crypto *crypto = kyok_crypto(err);
     KYOK_CLEANUP(cipher_free) EVP_CIPHER_CTX *context = NULL;
+    const struct kyok_crypto *crypto;
     int written = 0;
 
-    if (crypto == NULL)
-        return err->status;
-    if (key.size != KYOK_CEK_SIZE || input.size > GCM_INPUT_MAX || aad.size > GCM_INPUT_MAX)
-        return kyok_fail(err, KYOK_FAULT, NULL, "AES-256-GCM was given a wrong size");
+    KYOK_TRY(gcm_begin(key, aad, input, &crypto, err));
     context = EVP_CIPHER_CTX_new();
     if (context == NULL || EVP_EncryptInit_ex2(context, crypto->gcm, key.data, iv, NULL) != 1 ||
         EVP_EncryptUpdate(context, NULL, &written, aad.data, (int)aad.size) != 1 ||
@@ -115,14 +123,11 @@ enum kyok_status kyok_gcm_open(struct kyok_bytes key, const uint8_t iv[KYOK_GCM_
                                const uint8_t tag[KYOK_GCM_TAG_SIZE], uint8_t *output,
                                struct kyok_error *err)
 {
-    const struct kyok_crypto *crypto = kyok_crypto(err);
     KYOK_CLEANUP(cipher_free) EVP_CIPHER_CTX *context = NULL;
+    const struct kyok_crypto *crypto;
     int written = 0;
 
-    if (crypto == NULL)
-        return err->status;
-    if (key.size != KYOK_CEK_SIZE || input.size > GCM_INPUT_MAX || aad.size > GCM_INPUT_MAX)
-        return kyok_fail(err, KYOK_FAULT, NULL, "AES-256-GCM was given a wrong size");
+    KYOK_TRY(gcm_begin(key, aad, input, &crypto, err));
     context = EVP_CIPHER_CTX_new();
     if (context == NULL || EVP_DecryptInit_ex2(context, crypto->gcm, key.data, iv, NULL) != 1 ||
         EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, KYOK_GCM_TAG_SIZE, (void *)tag) != 1 ||
@@ -146,22 +151,6 @@ static void pkey_context_free(EVP_PKEY_CTX **context)
     EVP_PKEY_CTX_free(*context);
 }
 
-static EVP_PKEY *read_public_key(const struct kyok_crypto *crypto, struct kyok_bytes public_key)
-{
-    EVP_PKEY *pkey = NULL;
-    OSSL_DECODER_CTX *decoder = OSSL_DECODER_CTX_new_for_pkey(
-        &pkey, "DER", "SubjectPublicKeyInfo", "RSA", EVP_PKEY_PUBLIC_KEY, crypto->library, NULL);
-    const unsigned char *at = public_key.data;
-    size_t left = public_key.size;
-
-    if (decoder == NULL || OSSL_DECODER_from_data(decoder, &at, &left) != 1 || left != 0) {
-        EVP_PKEY_free(pkey);
-        pkey = NULL;
-    }
-    OSSL_DECODER_CTX_free(decoder);
-    return pkey;
-}
-
 enum kyok_status kyok_rsa_oaep_seal(struct kyok_bytes public_key, struct kyok_bytes input,
                                     struct kyok_buffer *output, struct kyok_error *err)
 {
@@ -173,17 +162,13 @@ enum kyok_status kyok_rsa_oaep_seal(struct kyok_bytes public_key, struct kyok_by
 
     if (crypto == NULL)
         return err->status;
-    pkey = read_public_key(crypto, public_key);
+    pkey = kyok_rsa_public_key(crypto->library, public_key);
     if (pkey == NULL)
         return crypto_failed(err, "reading an RSA public key");
     if (EVP_PKEY_get_bits(pkey) < 2048)
         return kyok_fail(err, KYOK_REFUSED, NULL, "RSA-OAEP-256 needs a key of 2048 bits or more");
-    context = EVP_PKEY_CTX_new_from_pkey(crypto->library, pkey, NULL);
-    if (context == NULL || EVP_PKEY_encrypt_init(context) != 1 ||
-        EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_OAEP_PADDING) != 1 ||
-        EVP_PKEY_CTX_set_rsa_oaep_md_name(context, "SHA256", NULL) != 1 ||
-        EVP_PKEY_CTX_set_rsa_mgf1_md_name(context, "SHA256", NULL) != 1 ||
-        EVP_PKEY_encrypt(context, NULL, &size, input.data, input.size) != 1)
+    context = kyok_rsa_oaep_new(crypto->library, pkey, "SHA256");
+    if (context == NULL || EVP_PKEY_encrypt(context, NULL, &size, input.data, input.size) != 1)
         return crypto_failed(err, "preparing RSA-OAEP-256");
     room = kyok_buffer_reserve(output, size);
     if (room == NULL)

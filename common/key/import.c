@@ -6,6 +6,7 @@
  */
 #include "common/base/library_context.h"
 #include "common/base/public_key.h"
+#include "common/base/rsa_oaep.h"
 #include "common/key/life.h"
 
 #include <openssl/core_names.h>
@@ -14,7 +15,6 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
-#include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,40 +51,20 @@ static enum kyok_status openssl_failed(struct kyok_error *err, const char *what)
 
 /* --- on the machine that has the material --- */
 
-static EVP_PKEY *read_public_key(struct kyok_bytes public_key)
-{
-    EVP_PKEY *pkey = NULL;
-    OSSL_DECODER_CTX *decoder =
-        OSSL_DECODER_CTX_new_for_pkey(&pkey, "DER", "SubjectPublicKeyInfo", "RSA",
-                                      EVP_PKEY_PUBLIC_KEY, kyok_library_context(), NULL);
-    const unsigned char *at = public_key.data;
-    size_t left = public_key.size;
-
-    if (decoder == NULL || OSSL_DECODER_from_data(decoder, &at, &left) != 1 || left != 0) {
-        EVP_PKEY_free(pkey);
-        pkey = NULL;
-    }
-    OSSL_DECODER_CTX_free(decoder);
-    return pkey;
-}
-
 static enum kyok_status seal_oaep(struct kyok_bytes public_key, enum kyok_hash hash,
                                   struct kyok_bytes input, struct kyok_buffer *output,
                                   struct kyok_error *err)
 {
-    KYOK_CLEANUP(pkey_free) EVP_PKEY *pkey = read_public_key(public_key);
+    KYOK_CLEANUP(pkey_free)
+    EVP_PKEY *pkey = kyok_rsa_public_key(kyok_library_context(), public_key);
     KYOK_CLEANUP(pkey_context_free) EVP_PKEY_CTX *context = NULL;
     size_t size = 0;
     uint8_t *room;
 
     if (pkey == NULL)
         return openssl_failed(err, "reading the transport key");
-    context = EVP_PKEY_CTX_new_from_pkey(kyok_library_context(), pkey, NULL);
-    if (context == NULL || EVP_PKEY_encrypt_init(context) != 1 ||
-        EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_OAEP_PADDING) != 1 ||
-        EVP_PKEY_CTX_set_rsa_oaep_md_name(context, kyok_hash_name(hash), NULL) != 1 ||
-        EVP_PKEY_CTX_set_rsa_mgf1_md_name(context, kyok_hash_name(hash), NULL) != 1 ||
-        EVP_PKEY_encrypt(context, NULL, &size, input.data, input.size) != 1)
+    context = kyok_rsa_oaep_new(kyok_library_context(), pkey, kyok_hash_name(hash));
+    if (context == NULL || EVP_PKEY_encrypt(context, NULL, &size, input.data, input.size) != 1)
         return openssl_failed(err, "preparing RSA-OAEP");
     room = kyok_buffer_reserve(output, size);
     if (room == NULL || EVP_PKEY_encrypt(context, room, &size, input.data, input.size) != 1)
