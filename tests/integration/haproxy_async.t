@@ -82,6 +82,10 @@ for mode in '' ssl-mode-async; do
 done
 # Without it there are no threads, and so no pause; but every handshake is served. (Root may have threads: another user.)
 if [ "$(id -u)" = 0 ]; then
+    # The build may lie where only root looks, and haproxy returns to where it was started.
+    cd "$SANDBOX" || exit 1
+    mkdir "$SANDBOX/ossl-modules" && cp "$MODULES/kyok.so" "$SANDBOX/ossl-modules/" && cp "$BUILD"/libkyok.so.? "$SANDBOX/"
+    sed -i "s|$MODULES|$SANDBOX/ossl-modules|" "$OPENSSL_CONF"
     chown -R nobody "$SANDBOX"
     unprivileged=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
 fi
