@@ -254,6 +254,8 @@ $(BUILD)/tests/support/faulty_module.so: $(patsubst %,$(BUILD)/obj/tests/support
 $(BUILD)/tests/unit/work_test $(BUILD)/tests/unit/work_async_test $(BUILD)/tests/unit/work_fiber_test: \
 	$(call objects,tests/support/work_step.c)
 
+$(BUILD)/tests/unit/key_pkcs11_test $(BUILD)/tests/unit/key_find_test: $(call objects,tests/support/unit_token.c)
+
 # The hook's own pieces, without its main().
 $(BUILD)/tests/unit/hook_%: $(BUILD)/obj/tests/unit/hook_%.o $(call objects,$(lib_sources)) \
 		$(call objects,$(filter-out %/main.c,$(hook_program_sources)) $(hook_sources))
@@ -320,8 +322,8 @@ tests: all nginx-module $(unit_tests) $(support_libs) $(support_programs)
 unit: tests
 	@$(PROVE) $(unit_tests)
 # The unit tests whose subject has threads.
-thread_tests := $(patsubst %,$(BUILD)/tests/unit/%_test,base envelope key_pkcs11 kmip_client kmip_client_fault kmip_client_pool kmip_key \
-	kmip_tls kmip_tls_stream kmip_wait life_hang pin_source pkcs11_live recovery stream work work_async work_fiber)
+thread_tests := $(patsubst %,$(BUILD)/tests/unit/%_test,base envelope key_find key_pkcs11 kmip_client kmip_client_fault kmip_client_pool \
+	kmip_key kmip_tls kmip_tls_stream kmip_wait life_hang pin_source pkcs11_live recovery stream work work_async work_fiber)
 .PHONY: unit-threads
 unit-threads: $(thread_tests) $(BUILD)/tests/support/faulty_module.so $(BUILD)/tests/support/kmip_server_tool
 	@$(PROVE) $(thread_tests)
