@@ -6,8 +6,8 @@
  */
 #include "tests/support/faulty_control.h"
 #include "tests/support/faulty_profile.h"
+#include "tests/support/faulty_value.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,98 +102,6 @@ static int each(struct faulty_control *control, const char *name,
     return wrong("no such function or class", name);
 }
 
-/* --- values ------------------------------------------------------------------------------------
- */
-
-#define RV(name)                                                                                   \
-    {                                                                                              \
-#name, name                                                                                \
-    }
-static const struct {
-    const char *name;
-    CK_RV rv;
-} return_values[] = {
-    RV(CKR_HOST_MEMORY),
-    RV(CKR_GENERAL_ERROR),
-    RV(CKR_FUNCTION_FAILED),
-    RV(CKR_ARGUMENTS_BAD),
-    RV(CKR_ATTRIBUTE_TYPE_INVALID),
-    RV(CKR_ATTRIBUTE_SENSITIVE),
-    RV(CKR_BUFFER_TOO_SMALL),
-    RV(CKR_DATA_INVALID),
-    RV(CKR_DATA_LEN_RANGE),
-    RV(CKR_DEVICE_ERROR),
-    RV(CKR_DEVICE_MEMORY),
-    RV(CKR_DEVICE_REMOVED),
-    RV(CKR_ENCRYPTED_DATA_INVALID),
-    RV(CKR_FUNCTION_CANCELED),
-    RV(CKR_FUNCTION_NOT_SUPPORTED),
-    RV(CKR_KEY_HANDLE_INVALID),
-    RV(CKR_KEY_FUNCTION_NOT_PERMITTED),
-    RV(CKR_KEY_UNEXTRACTABLE),
-    RV(CKR_MECHANISM_INVALID),
-    RV(CKR_MECHANISM_PARAM_INVALID),
-    RV(CKR_OBJECT_HANDLE_INVALID),
-    RV(CKR_OPERATION_ACTIVE),
-    RV(CKR_OPERATION_NOT_INITIALIZED),
-    RV(CKR_PIN_INCORRECT),
-    RV(CKR_PIN_EXPIRED),
-    RV(CKR_PIN_LOCKED),
-    RV(CKR_SESSION_CLOSED),
-    RV(CKR_SESSION_COUNT),
-    RV(CKR_SLOT_ID_INVALID),
-    RV(CKR_SESSION_HANDLE_INVALID),
-    RV(CKR_SESSION_READ_ONLY),
-    RV(CKR_TOKEN_NOT_PRESENT),
-    RV(CKR_TOKEN_NOT_RECOGNIZED),
-    RV(CKR_TEMPLATE_INCOMPLETE),
-    RV(CKR_TEMPLATE_INCONSISTENT),
-    RV(CKR_USER_ALREADY_LOGGED_IN),
-    RV(CKR_USER_NOT_LOGGED_IN),
-    RV(CKR_USER_PIN_NOT_INITIALIZED),
-    RV(CKR_CRYPTOKI_NOT_INITIALIZED),
-    RV(CKR_CRYPTOKI_ALREADY_INITIALIZED),
-};
-
-static bool parse_rv(const char *text, CK_RV *rv)
-{
-    for (size_t i = 0; i < sizeof(return_values) / sizeof(return_values[0]); i++) {
-        if (strcmp(return_values[i].name, text) == 0) {
-            *rv = return_values[i].rv;
-            return true;
-        }
-    }
-    char *end;
-    *rv = strtoul(text, &end, 0);
-    return isdigit((unsigned char)text[0]) && *end == '\0';
-}
-
-/* "250us", "1ms", "2s"; a bare number is milliseconds. */
-static bool parse_us(const char *text, long *us)
-{
-    char *end;
-    double value = strtod(text, &end);
-    double unit = strcmp(end, "us") == 0   ? 1
-                  : strcmp(end, "ms") == 0 ? 1000
-                  : strcmp(end, "s") == 0  ? 1000000
-                  : *end == '\0'           ? 1000
-                                           : -1;
-    *us = (long)(value * unit);
-    return end != text && value >= 0 && unit > 0;
-}
-
-/* A count of calls, or "forever". */
-static bool parse_times(const char *text, long *times)
-{
-    char *end;
-    if (strcmp(text, "forever") == 0) {
-        *times = FAULTY_FOREVER;
-        return true;
-    }
-    *times = strtol(text, &end, 10);
-    return end != text && *end == '\0' && *times >= 0;
-}
-
 /* --- verbs -------------------------------------------------------------------------------------
  */
 
@@ -242,7 +150,7 @@ static void set_delay(struct faulty_function_control *function, long us)
 static int delay(struct arguments *a)
 {
     long us;
-    if (!parse_us(a->texts[1], &us))
+    if (!faulty_parse_us(a->texts[1], &us))
         return wrong("not a time", a->texts[1]);
     return each(a->control, a->texts[0], set_delay, us);
 }
@@ -255,7 +163,7 @@ static void set_hang(struct faulty_function_control *function, long times)
 static int hang(struct arguments *a)
 {
     long times = FAULTY_FOREVER;
-    if (a->count > 1 && !parse_times(a->texts[1], &times))
+    if (a->count > 1 && !faulty_parse_times(a->texts[1], &times))
         return wrong("not a count", a->texts[1]);
     return each(a->control, a->texts[0], set_hang, times);
 }
@@ -299,36 +207,37 @@ static void set_failure(struct faulty_function_control *function, long times)
     atomic_store(&function->fail_calls, (int32_t)times);
 }
 
-static int fail(struct arguments *a)
-{
-    long times = FAULTY_FOREVER;
-    if (!parse_rv(a->texts[1], &chosen_rv))
-        return wrong("not a CK_RV", a->texts[1]);
-    if (a->count > 2 && !parse_times(a->texts[2], &times))
-        return wrong("not a count", a->texts[2]);
-    return each(a->control, a->texts[0], set_failure, times);
-}
-
 static void set_loss(struct faulty_function_control *function, long times)
 {
     atomic_store(&function->fail_rv, chosen_rv);
     atomic_store(&function->lose_calls, (int32_t)times);
 }
 
-static int lose(struct arguments *a)
+/* FUNCTION|CLASS CKR_NAME [CALLS] */
+static int fail_by(struct arguments *a, void (*visit)(struct faulty_function_control *, long))
 {
     long times = FAULTY_FOREVER;
-    if (!parse_rv(a->texts[1], &chosen_rv))
+    if (!faulty_parse_rv(a->texts[1], &chosen_rv))
         return wrong("not a CK_RV", a->texts[1]);
-    if (a->count > 2 && !parse_times(a->texts[2], &times))
+    if (a->count > 2 && !faulty_parse_times(a->texts[2], &times))
         return wrong("not a count", a->texts[2]);
-    return each(a->control, a->texts[0], set_loss, times);
+    return each(a->control, a->texts[0], visit, times);
+}
+
+static int fail(struct arguments *a)
+{
+    return fail_by(a, set_failure);
+}
+
+static int lose(struct arguments *a)
+{
+    return fail_by(a, set_loss);
 }
 
 static int set_number(_Atomic uint32_t *number, const char *text)
 {
     long value;
-    if (!parse_times(text, &value) || value < 0)
+    if (!faulty_parse_times(text, &value) || value < 0)
         return wrong("not a number", text);
     atomic_store(number, (uint32_t)value);
     return 0;
