@@ -247,7 +247,8 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(call objects,$(lib_sources)
 faulty_objects = $(call objects,tests/support/faulty_control.c tests/support/faulty_profile.c)
 $(BUILD)/tests/support/faulty_module.so $(BUILD)/tests/support/faulty_tool $(BUILD)/tests/unit/faulty_test \
 	$(BUILD)/tests/unit/recovery_test $(BUILD)/tests/unit/life_hang_test: $(faulty_objects)
-$(BUILD)/tests/unit/recovery_test $(BUILD)/tests/unit/life_hang_test: $(call objects,tests/support/faulty_member.c)
+$(BUILD)/tests/unit/faulty_test $(BUILD)/tests/unit/recovery_test $(BUILD)/tests/unit/life_hang_test: \
+	$(call objects,tests/support/faulty_member.c)
 $(BUILD)/tests/support/faulty_tool: $(call objects,tests/support/faulty_value.c)
 $(BUILD)/tests/support/faulty_module.so: $(patsubst %,$(BUILD)/obj/tests/support/faulty_%.o,montgomery start call token object \
 	key operation)

@@ -22,12 +22,15 @@ void faulty_member_shell(const char *format, ...)
         fail_msg("failed: %s", command);
 }
 
-static bool find_softhsm(char *path, size_t size)
+bool faulty_member_softhsm(char *path, size_t size)
 {
+    const char *named = getenv("KYOK_SOFTHSM");
     glob_t found;
+
+    if (named != NULL)
+        return (size_t)snprintf(path, size, "%s", named) < size;
     bool is_there = glob("/usr/lib*/*/softhsm/libsofthsm2.so", 0, NULL, &found) == 0 ||
                     glob("/usr/lib/softhsm/libsofthsm2.so", 0, NULL, &found) == 0;
-
     if (is_there)
         snprintf(path, size, "%s", found.gl_pathv[0]);
     globfree(&found);
@@ -40,7 +43,7 @@ struct faulty_control *faulty_member_make(const char *directory, const char *nam
     struct faulty_control *control;
     char path[256], softhsm[256];
 
-    if (!find_softhsm(softhsm, sizeof(softhsm)))
+    if (!faulty_member_softhsm(softhsm, sizeof(softhsm)))
         return NULL;
     faulty_member_shell(
         "cp %s/tests/support/faulty_module.so %s/%s.so && cp %s %s/softhsm-%s.so && "

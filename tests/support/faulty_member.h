@@ -12,6 +12,8 @@
 
 /* Runs a shell command, which must succeed. */
 void faulty_member_shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The module's path; false: it is not installed. */
+bool faulty_member_softhsm(char *path, size_t size);
 /* DIRECTORY/NAME.so in front of tokens in DIRECTORY/NAME, steered by what is returned. NULL:
  * SoftHSM is not installed. */
 struct faulty_control *faulty_member_make(const char *directory, const char *name);

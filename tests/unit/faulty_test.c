@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The faulty HSM does what the other tests rely on. Skipped where SoftHSM is not installed. */
-#include "tests/support/faulty_control.h"
+#include "tests/support/faulty_member.h"
 #include "tests/support/faulty_profile.h"
 
 #include <dlfcn.h>
-#include <glob.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,42 +24,12 @@ static struct {
     CK_SLOT_ID slot;
 } hsm;
 
-static void write_file(const char *name, const char *format, const char *argument)
-{
-    char path[256];
-    snprintf(path, sizeof(path), "%s/%s", hsm.directory, name);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fprintf(file, format, argument);
-    assert_int_equal(fclose(file), 0);
-}
-
-static bool softhsm_path(char *path, size_t size)
-{
-    glob_t found;
-    const char *named = getenv("KYOK_SOFTHSM");
-    if (named != NULL)
-        return (size_t)snprintf(path, size, "%s", named) < size;
-    if (glob("/usr/lib*/*/softhsm/libsofthsm2.so", 0, NULL, &found) != 0)
-        return false;
-    snprintf(path, size, "%s", found.gl_pathv[0]);
-    globfree(&found);
-    return true;
-}
-
-/* A copy of the module under a name of its own, with a control file beside it. */
 static CK_FUNCTION_LIST *load_member(const char *name, struct faulty_control **control)
 {
-    char path[256], real[256], command[600];
-    const char *build = getenv("BUILD") != NULL ? getenv("BUILD") : "build";
-    assert_true(softhsm_path(real, sizeof(real)));
-    snprintf(path, sizeof(path), "%s/%s.so", hsm.directory, name);
-    snprintf(command, sizeof(command), "cp %s/tests/support/faulty_module.so %s", build, path);
-    assert_int_equal(system(command), 0);
-    snprintf(command, sizeof(command), "%s.control", path);
-    *control = faulty_control_create(command);
+    char path[256];
+    *control = faulty_member_make(hsm.directory, name);
     assert_non_null(*control);
-    strcpy((*control)->module, real);
+    snprintf(path, sizeof(path), "%s/%s.so", hsm.directory, name);
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     assert_non_null(library);
     CK_C_GetFunctionList get;
@@ -109,23 +77,12 @@ static void make_token(void)
 
 static int group_setup(void **state)
 {
-    char path[256];
     (void)state;
     strcpy(hsm.directory, "/tmp/kyok-faulty-XXXXXX");
-    if (!softhsm_path(path, sizeof(path)) || mkdtemp(hsm.directory) == NULL)
-        return -1;
-    snprintf(path, sizeof(path), "%s/tokens", hsm.directory);
-    mkdir(path, 0700);
-    write_file("softhsm2.conf",
-               "directories.tokendir = %s/tokens\nobjectstore.backend = file\n"
-               "log.level = ERROR\nlibrary.reset_on_fork = true\n",
-               hsm.directory);
-    snprintf(path, sizeof(path), "%s/softhsm2.conf", hsm.directory);
+    assert_non_null(mkdtemp(hsm.directory));
     unsetenv("OPENSSL_CONF");
     unsetenv("SOFTHSM2_CONF");
     hsm.list = load_member("member", &hsm.control);
-    strcpy(hsm.control->environment_name, "SOFTHSM2_CONF");
-    snprintf(hsm.control->environment_value, sizeof(hsm.control->environment_value), "%s", path);
     assert_int_equal(hsm.list->C_Initialize(NULL), CKR_OK);
     make_token();
     return 0;
@@ -133,11 +90,10 @@ static int group_setup(void **state)
 
 static int group_teardown(void **state)
 {
-    char command[128];
     (void)state;
     hsm.list->C_Finalize(NULL);
-    snprintf(command, sizeof(command), "rm -rf %s", hsm.directory);
-    return system(command);
+    faulty_member_shell("rm -rf %s", hsm.directory);
+    return 0;
 }
 
 /* Each test begins with no session and no fault. */
@@ -460,7 +416,7 @@ int main(void)
         TEST(profile_lacks_function_attribute_and_use),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    if (!softhsm_path(path, sizeof(path))) {
+    if (!faulty_member_softhsm(path, sizeof(path))) {
         printf("1..0 # SKIP SoftHSM is not installed\n");
         return 0;
     }
