@@ -177,17 +177,17 @@ static CK_RV worthy_parent(const struct kyok_lease *lease, const struct kyok_gro
                            const struct kyok_key_version *version, CK_OBJECT_HANDLE *parent,
                            struct kyok_error *err)
 {
-    struct kyok_facts facts;
-    CK_RV rv = find_named(lease, &version->parent, parent);
+    KYOK_AUTO_FREE struct kyok_facts *facts = malloc(sizeof(*facts));
+    CK_RV rv = facts == NULL ? CKR_HOST_MEMORY : find_named(lease, &version->parent, parent);
 
     if (rv == CKR_OK && *parent == 0) {
         no_parent(&version->parent, err);
         return CKR_OK;
     }
     if (rv == CKR_OK)
-        rv = kyok_facts_read(lease, *parent, &facts);
+        rv = kyok_facts_read(lease, *parent, facts);
     if (rv == CKR_OK)
-        (void)kyok_facts_require(&facts, group->config->require, version->parent.label, err);
+        (void)kyok_facts_require(facts, group->config->require, version->parent.label, err);
     return rv;
 }
 

@@ -101,7 +101,7 @@ static const struct wanted whole_object[] = {
 };
 
 #define MOST_WANTED 24
-#define ROOM 8192
+#define ROOM 8192 /* not on the stack: an ASYNC_JOB has 32 KiB, and the module needs some, too */
 _Static_assert(sizeof(whole_object) / sizeof(whole_object[0]) <= MOST_WANTED,
                "room for the answers");
 
@@ -154,10 +154,12 @@ static void ask(const struct wanted *wanted, size_t count, CK_ATTRIBUTE *asked, 
 static CK_RV read_set(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
                       const struct wanted *wanted, size_t count, struct kyok_facts *facts)
 {
+    KYOK_AUTO_FREE uint8_t *room = malloc(ROOM);
     CK_ATTRIBUTE asked[MOST_WANTED];
-    uint8_t room[ROOM];
     CK_RV rv;
 
+    if (room == NULL)
+        return CKR_HOST_MEMORY;
     ask(wanted, count, asked, room);
     rv = lease->f->C_GetAttributeValue(lease->handle, object, asked, count);
     if (rv != CKR_OK)
@@ -247,12 +249,14 @@ CK_RV kyok_facts_read(const struct kyok_lease *lease, CK_OBJECT_HANDLE object,
                       struct kyok_facts *facts)
 {
     const size_t count = sizeof(whole_object) / sizeof(whole_object[0]);
+    KYOK_AUTO_FREE uint8_t *room = malloc(ROOM);
     CK_ATTRIBUTE asked[MOST_WANTED];
-    uint8_t room[ROOM];
     CK_RV rv;
 
     forget(facts);
-    memset(room, UNTOUCHED, sizeof(room));
+    if (room == NULL)
+        return CKR_HOST_MEMORY;
+    memset(room, UNTOUCHED, ROOM);
     ask(whole_object, count, asked, room);
     rv = lease->f->C_GetAttributeValue(lease->handle, object, asked, count);
     if (rv != CKR_OK && kyok_rv_rung(rv) != KYOK_RUNG_NONE && rv != CKR_GENERAL_ERROR &&

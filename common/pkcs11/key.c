@@ -142,21 +142,21 @@ static CK_RV describe(const struct kyok_call *call, CK_OBJECT_HANDLE object,
                       enum kyok_require require, struct opening *opening, struct kyok_error *err)
 {
     KYOK_CLEANUP(kyok_buffer_free) struct kyok_buffer spki = {0};
-    struct kyok_facts facts;
-    CK_RV rv = kyok_facts_read(call->lease, object, &facts);
+    KYOK_AUTO_FREE struct kyok_facts *facts = malloc(sizeof(*facts));
+    CK_RV rv = facts == NULL ? CKR_HOST_MEMORY : kyok_facts_read(call->lease, object, facts);
 
-    if (rv == CKR_OK && facts.object_class == CKO_PRIVATE_KEY)
-        rv = kyok_object_public_key(call->lease, &facts, &spki);
+    if (rv == CKR_OK && facts->object_class == CKO_PRIVATE_KEY)
+        rv = kyok_object_public_key(call->lease, facts, &spki);
     if (rv != CKR_OK)
         return rv;
-    if (kyok_facts_require(&facts, require, opening->reference->text, err) == KYOK_OK &&
-        check_usable(call, &facts, opening, err) == KYOK_OK &&
-        kyok_facts_info(&facts, call->lease->token, call->group->config->name,
+    if (kyok_facts_require(facts, require, opening->reference->text, err) == KYOK_OK &&
+        check_usable(call, facts, opening, err) == KYOK_OK &&
+        kyok_facts_info(facts, call->lease->token, call->group->config->name,
                         kyok_buffer_bytes(&spki), opening->info, err) == KYOK_OK) {
         opening->found = true;
-        if (facts.check_value_size == 3)
-            memcpy(opening->info->check_value, facts.check_value, 3);
-        opening->info->has_check_value = facts.check_value_size == 3;
+        if (facts->check_value_size == 3)
+            memcpy(opening->info->check_value, facts->check_value, 3);
+        opening->info->has_check_value = facts->check_value_size == 3;
     }
     return CKR_OK;
 }

@@ -125,18 +125,18 @@ static bool same_modulus(const struct kyok_facts *a, const struct kyok_facts *b)
 static CK_RV from_public_object(const struct kyok_lease *lease, const struct kyok_facts *facts,
                                 struct kyok_buffer *spki)
 {
+    KYOK_AUTO_FREE struct kyok_facts *other = malloc(sizeof(*other));
     CK_OBJECT_HANDLE found[8];
-    size_t count;
-    CK_RV rv =
-        kyok_objects_find(lease, CKO_PUBLIC_KEY, NULL, facts->id, facts->id_size, found, 8, &count);
+    size_t count = 0;
+    CK_RV rv = other == NULL ? CKR_HOST_MEMORY
+                             : kyok_objects_find(lease, CKO_PUBLIC_KEY, NULL, facts->id,
+                                                 facts->id_size, found, 8, &count);
 
     for (size_t i = 0; rv == CKR_OK && i < count && spki->size == 0; i++) {
-        struct kyok_facts other;
-
-        rv = kyok_facts_read(lease, found[i], &other);
-        if (rv == CKR_OK && other.key_type == facts->key_type &&
-            (facts->modulus_size == 0 || same_modulus(facts, &other)))
-            (void)kyok_facts_public_key(&other, spki);
+        rv = kyok_facts_read(lease, found[i], other);
+        if (rv == CKR_OK && other->key_type == facts->key_type &&
+            (facts->modulus_size == 0 || same_modulus(facts, other)))
+            (void)kyok_facts_public_key(other, spki);
     }
     return rv;
 }
@@ -216,17 +216,17 @@ enum kyok_require kyok_require_of_unwrapped(const struct kyok_group *group)
 CK_RV kyok_key_verify(const struct kyok_lease *lease, const struct kyok_group_key *key,
                       CK_OBJECT_HANDLE object, enum kyok_require require, struct kyok_error *err)
 {
-    struct kyok_facts facts;
-    CK_RV rv = kyok_facts_read(lease, object, &facts);
+    KYOK_AUTO_FREE struct kyok_facts *facts = malloc(sizeof(*facts));
+    CK_RV rv = facts == NULL ? CKR_HOST_MEMORY : kyok_facts_read(lease, object, facts);
 
     if (rv != CKR_OK)
         return rv;
-    if (kyok_facts_require(&facts, require, key->reference->text, err) != KYOK_OK)
+    if (kyok_facts_require(facts, require, key->reference->text, err) != KYOK_OK)
         return CKR_OK;
     if (key->public_key != NULL)
-        return compare_public(lease, key, &facts, err);
-    if (key->has_check_value && facts.check_value_size == 3 &&
-        memcmp(facts.check_value, key->check_value, 3) != 0)
+        return compare_public(lease, key, facts, err);
+    if (key->has_check_value && facts->check_value_size == 3 &&
+        memcmp(facts->check_value, key->check_value, 3) != 0)
         differs(lease, key, "check value", err);
     return CKR_OK;
 }

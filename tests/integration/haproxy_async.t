@@ -92,6 +92,19 @@ fi
 must 'haproxy starts that may have no threads' haproxy_start ' ssl-mode-async'
 read -r served ms <<<"$(crowd ec)"
 is '16 clients at once are served' "$served" 16
+# Whatever a key may need is done on the job's stack of 32 KiB there: a search and what a copy of it takes, at a
+# token that stops at the first attribute that it lacks.
+stop "$PID"
+sed -i 's/^uri/cache-keys = 60s\n&/' "$SANDBOX/kyok.conf"
+must 'haproxy starts again' haproxy_start ' ssl-mode-async'
+faulty hsm lie attribute-stops
+for key in ec rsa ed; do
+    faulty hsm restart
+    read -r served ms <<<"$(crowd $key)"
+    is "$key: found and copied on the stack of a job" "$served" 16
+done
+ok 'haproxy lives' kill -0 "$PID"
+faulty hsm clear
 stop "$PID"
 ok 'no session is left in the token' wait_for 5 sh -c "[ \$('$SUPPORT/faulty_tool' '$SANDBOX/hsm.so.control' sessions) = 0 ]"
 done_testing
