@@ -257,6 +257,7 @@ $(BUILD)/tests/unit/work_test $(BUILD)/tests/unit/work_async_test $(BUILD)/tests
 	$(call objects,tests/support/work_step.c)
 
 $(BUILD)/tests/unit/key_pkcs11_test $(BUILD)/tests/unit/key_find_test: $(call objects,tests/support/unit_token.c)
+$(BUILD)/tests/unit/pkcs11_live_test $(BUILD)/tests/unit/pkcs11_pin_test: $(call objects,tests/support/fake_hsm.c)
 
 # The hook's own pieces, without its main().
 $(BUILD)/tests/unit/hook_%: $(BUILD)/obj/tests/unit/hook_%.o $(call objects,$(lib_sources)) \
@@ -325,7 +326,7 @@ unit: tests
 	@$(PROVE) $(unit_tests)
 # The unit tests whose subject has threads.
 thread_tests := $(patsubst %,$(BUILD)/tests/unit/%_test,base envelope key_find key_pkcs11 kmip_client kmip_client_fault kmip_client_pool \
-	kmip_key kmip_tls kmip_tls_stream kmip_wait life_hang pin_source pkcs11_live recovery stream work work_async work_fiber)
+	kmip_key kmip_tls kmip_tls_stream kmip_wait life_hang pin_source pkcs11_live pkcs11_pin recovery stream work work_async work_fiber)
 .PHONY: unit-threads
 unit-threads: $(thread_tests) $(BUILD)/tests/support/faulty_module.so $(BUILD)/tests/support/kmip_server_tool
 	@$(PROVE) $(thread_tests)
