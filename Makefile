@@ -268,6 +268,7 @@ $(BUILD)/tests/unit/hook_%: $(BUILD)/obj/tests/unit/hook_%.o $(call objects,$(li
 
 kmip_server_objects = $(call objects,$(filter-out %_tool.c,$(wildcard tests/support/kmip_server_*.c)))
 $(BUILD)/tests/support/kmip_server_tool: $(kmip_server_objects)
+$(BUILD)/tests/support/provider_tool: $(call objects,tests/support/provider_key.c tests/support/provider_leave.c)
 $(BUILD)/tests/support/kmip_operations_tool: \
 	$(call objects,tests/support/kmip_operations_attribute.c tests/support/kmip_operations_derive.c)
 kmip_group_tests = $(filter $(BUILD)/tests/unit/kmip_client% $(BUILD)/tests/unit/kmip_key_test \

@@ -7,22 +7,18 @@
  *   provider_tool leave WAY KEY        signs, then leaves the process in one of several ways
  *   provider_tool contexts PATH KEY THREADS   a library context of its own per thread
  */
+#include "tests/support/provider_tool.h"
+
 #include <openssl/async.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
-#include <openssl/pem.h>
-#include <openssl/provider.h>
 #include <openssl/rsa.h>
 #include <openssl/store.h>
 #include <openssl/x509.h>
 
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,53 +38,6 @@ static bool ok(bool good, const char *name)
     return good;
 }
 
-static EVP_PKEY *load(OSSL_LIB_CTX *library, const char *path)
-{
-    BIO *in = BIO_new_file(path, "r");
-    EVP_PKEY *key =
-        in == NULL ? NULL : PEM_read_bio_PrivateKey_ex(in, NULL, NULL, NULL, library, NULL);
-
-    BIO_free(in);
-    return key;
-}
-
-/* The public half as the default provider has it. */
-static EVP_PKEY *public_half(EVP_PKEY *key)
-{
-    unsigned char *der = NULL;
-    const unsigned char *at;
-    int size = i2d_PUBKEY(key, &der);
-    EVP_PKEY *half = NULL;
-
-    at = der;
-    if (size > 0)
-        half = d2i_PUBKEY_ex(NULL, &at, size, NULL, "provider=default");
-    OPENSSL_free(der);
-    return half;
-}
-
-static bool sign(EVP_PKEY *key, const char *digest, const void *data, size_t size, uint8_t *sig,
-                 size_t *siglen)
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool good = EVP_DigestSignInit_ex(ctx, NULL, digest, NULL, NULL, key, NULL) == 1 &&
-                EVP_DigestSign(ctx, sig, siglen, data, size) == 1;
-
-    EVP_MD_CTX_free(ctx);
-    return good;
-}
-
-static bool verify(EVP_PKEY *half, const char *digest, const void *data, size_t size,
-                   const uint8_t *sig, size_t siglen)
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool good = EVP_DigestVerifyInit_ex(ctx, NULL, digest, NULL, NULL, half, NULL) == 1 &&
-                EVP_DigestVerify(ctx, sig, siglen, data, size) == 1;
-
-    EVP_MD_CTX_free(ctx);
-    return good;
-}
-
 /* --- the error queue --- */
 
 static void error_queue(EVP_PKEY *rsa, const char *rsa_path)
@@ -98,21 +47,21 @@ static void error_queue(EVP_PKEY *rsa, const char *rsa_path)
     EVP_PKEY *again;
 
     ERR_clear_error();
-    again = load(NULL, rsa_path);
+    again = provider_load(NULL, rsa_path);
     ok(again != NULL && ERR_peek_error() == 0, "loading leaves the error queue empty");
     EVP_PKEY_free(again);
-    ok(sign(rsa, "SHA256", "x", 1, sig, &size) && ERR_peek_error() == 0,
+    ok(provider_sign(rsa, "SHA256", "x", 1, sig, &size) && ERR_peek_error() == 0,
        "signing leaves the error queue empty");
     ERR_raise_data(ERR_LIB_USER, 7, "someone else's");
     size = sizeof(sig);
-    ok(sign(rsa, "SHA256", "x", 1, sig, &size) && ERR_GET_REASON(ERR_peek_error()) == 7 &&
+    ok(provider_sign(rsa, "SHA256", "x", 1, sig, &size) && ERR_GET_REASON(ERR_peek_error()) == 7 &&
            ERR_peek_error() == ERR_peek_last_error(),
        "errors that were there stay, and no other");
     ERR_raise(ERR_LIB_USER, 8);
     ERR_set_mark();
     ERR_raise(ERR_LIB_USER, 9);
     size = sizeof(sig);
-    ok(sign(rsa, "SHA256", "x", 1, sig, &size) && ERR_pop_to_mark() == 1 &&
+    ok(provider_sign(rsa, "SHA256", "x", 1, sig, &size) && ERR_pop_to_mark() == 1 &&
            ERR_GET_REASON(ERR_peek_last_error()) == 8,
        "and so do marks");
 }
@@ -153,10 +102,10 @@ static void in_pieces(EVP_PKEY *key, EVP_PKEY *half, const char *name)
        "... tells the size");
     ok(EVP_DigestSignFinal(ctx, one, &small) != 1, "... refuses a small buffer");
     ok(EVP_DigestSignFinal(ctx, one, &one_size) == 1 &&
-           verify(half, "SHA384", "in pieces", 9, one, one_size),
+           provider_verify(half, "SHA384", "in pieces", 9, one, one_size),
        "... signs");
     ok(EVP_DigestSignFinal(copy, two, &two_size) == 1 &&
-           verify(half, "SHA384", "in two", 6, two, two_size),
+           provider_verify(half, "SHA384", "in two", 6, two, two_size),
        "... and so does the copy");
     EVP_MD_CTX_free(ctx);
     EVP_MD_CTX_free(copy);
@@ -168,10 +117,10 @@ static void edwards(EVP_PKEY *ed, EVP_PKEY *half)
     uint8_t sig[64];
     size_t size = sizeof(sig);
 
-    ok(sign(ed, NULL, "", 0, sig, &size) && verify(half, NULL, "", 0, sig, size),
+    ok(provider_sign(ed, NULL, "", 0, sig, &size) && provider_verify(half, NULL, "", 0, sig, size),
        "Ed25519 signs an empty message");
     size = sizeof(sig) - 1;
-    ok(!sign(ed, NULL, "x", 1, sig, &size), "Ed25519 refuses a small buffer");
+    ok(!provider_sign(ed, NULL, "x", 1, sig, &size), "Ed25519 refuses a small buffer");
     ok(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", NULL, NULL, ed, NULL) != 1,
        "Ed25519 refuses a digest");
     EVP_MD_CTX_free(ctx);
@@ -185,7 +134,7 @@ static int paused_sign(void *argument)
         size_t *size;
     } *job = *(void **)argument;
 
-    return sign(job->key, "SHA256", "async", 5, job->sig, job->size);
+    return provider_sign(job->key, "SHA256", "async", 5, job->sig, job->size);
 }
 
 /* How often a signature in an ASYNC_JOB pauses, with one descriptor to wait for; -1: it failed. An
@@ -216,7 +165,8 @@ static int pauses_of(EVP_PKEY *key, EVP_PKEY *half)
     }
     ASYNC_WAIT_CTX_free(wait);
     ASYNC_cleanup_thread();
-    return status == ASYNC_FINISH && result == 1 && verify(half, "SHA256", "async", 5, sig, size)
+    return status == ASYNC_FINISH && result == 1 &&
+                   provider_verify(half, "SHA256", "async", 5, sig, size)
                ? pauses
                : -1;
 }
@@ -257,8 +207,9 @@ static void key_facts(EVP_PKEY *rsa, EVP_PKEY *ec, EVP_PKEY *ec_half)
     ok(EVP_PKEY_get_bn_param(rsa, OSSL_PKEY_PARAM_RSA_D, &secret) != 1 && secret == NULL,
        "no private number is handed out");
     ok(EVP_PKEY_todata(rsa, EVP_PKEY_KEYPAIR, &params) != 1, "nor exported");
-    ok(copy != NULL && EVP_PKEY_eq(copy, ec) == 1 && sign(copy, "SHA256", "x", 1, sig, &size) &&
-           verify(ec_half, "SHA256", "x", 1, sig, size),
+    ok(copy != NULL && EVP_PKEY_eq(copy, ec) == 1 &&
+           provider_sign(copy, "SHA256", "x", 1, sig, &size) &&
+           provider_verify(ec_half, "SHA256", "x", 1, sig, size),
        "a duplicate signs");
     EVP_PKEY_free(copy);
     OPENSSL_free(point);
@@ -397,14 +348,15 @@ static void stores(void)
 
 static int api(char **paths)
 {
-    EVP_PKEY *rsa = load(NULL, paths[0]), *ec = load(NULL, paths[1]), *ed = load(NULL, paths[2]);
+    EVP_PKEY *rsa = provider_load(NULL, paths[0]), *ec = provider_load(NULL, paths[1]),
+             *ed = provider_load(NULL, paths[2]);
     EVP_PKEY *rsa_half, *ec_half, *ed_half;
 
     if (!ok(rsa != NULL && ec != NULL && ed != NULL, "the keys are loaded"))
         return 1;
-    rsa_half = public_half(rsa);
-    ec_half = public_half(ec);
-    ed_half = public_half(ed);
+    rsa_half = provider_public_half(rsa);
+    ec_half = provider_public_half(ec);
+    ed_half = provider_public_half(ed);
     error_queue(rsa, paths[0]);
     raw_rsa(rsa, rsa_half);
     in_pieces(rsa, rsa_half, "RSA: a context in the middle of a message is copied");
@@ -426,121 +378,14 @@ static int api(char **paths)
     return failures != 0;
 }
 
-/* --- leaving --- */
-
-static EVP_PKEY *late_key;
-
-static const char *usual_digest(EVP_PKEY *key)
-{
-    return EVP_PKEY_is_a(key, "ED25519") ? NULL : "SHA256";
-}
-
-static void free_late(void)
-{
-    EVP_PKEY_free(late_key);
-}
-
-static void sign_late(void)
-{
-    uint8_t sig[512];
-    size_t size = sizeof(sig);
-
-    (void)sign(late_key, usual_digest(late_key), "x", 1, sig, &size);
-}
-
-static int leave(const char *way, const char *path)
-{
-    uint8_t sig[512];
-    size_t size = sizeof(sig);
-
-    if (strcmp(way, "atexit-first") == 0)
-        atexit(free_late); /* before OpenSSL's own handler is there: runs after it */
-    late_key = load(NULL, path);
-    if (late_key == NULL || !sign(late_key, usual_digest(late_key), "x", 1, sig, &size)) {
-        ERR_print_errors_fp(stderr);
-        return 1;
-    }
-    if (strcmp(way, "free") == 0)
-        EVP_PKEY_free(late_key);
-    else if (strcmp(way, "cleanup") == 0)
-        OPENSSL_cleanup();
-    else if (strcmp(way, "atexit") == 0)
-        atexit(free_late);
-    else if (strcmp(way, "sign-at-exit") == 0)
-        atexit(sign_late);
-    else if (strcmp(way, "quick") == 0)
-        quick_exit(0);
-    else if (strcmp(way, "keep") != 0 && strcmp(way, "atexit-first") != 0)
-        return 2;
-    exit(0);
-}
-
-/* --- library contexts of one's own --- */
-
-static struct {
-    const char *modules, *key;
-    _Atomic int failed;
-} shared;
-
-/* In odd threads the provider goes before the key that it made. */
-static void *own_context(void *argument)
-{
-    bool odd = ((uintptr_t)argument & 1) != 0;
-    OSSL_LIB_CTX *library = OSSL_LIB_CTX_new();
-    OSSL_PROVIDER *kyok, *fallback;
-    EVP_PKEY *key;
-    uint8_t sig[512];
-    size_t size = sizeof(sig);
-
-    OSSL_PROVIDER_set_default_search_path(library, shared.modules);
-    fallback = OSSL_PROVIDER_load(library, "default");
-    kyok = OSSL_PROVIDER_load(library, "kyok");
-    key = kyok == NULL ? NULL : load(library, shared.key);
-    if (key != NULL) {
-        EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-
-        if (EVP_DigestSignInit_ex(ctx, NULL, "SHA256", library, NULL, key, NULL) != 1 ||
-            EVP_DigestSign(ctx, sig, &size, (const uint8_t *)"x", 1) != 1)
-            shared.failed++;
-        EVP_MD_CTX_free(ctx);
-    } else {
-        shared.failed++;
-        ERR_print_errors_fp(stderr);
-    }
-    if (odd)
-        OSSL_PROVIDER_unload(kyok);
-    EVP_PKEY_free(key);
-    if (!odd)
-        OSSL_PROVIDER_unload(kyok);
-    OSSL_PROVIDER_unload(fallback);
-    OSSL_LIB_CTX_free(library);
-    return NULL;
-}
-
-static int contexts(const char *modules, const char *key, int count)
-{
-    pthread_t threads[64];
-
-    shared.modules = modules;
-    shared.key = key;
-    if (count < 1 || count > 64)
-        return 2;
-    for (int i = 0; i < count; i++)
-        pthread_create(&threads[i], NULL, own_context, (void *)(uintptr_t)i);
-    for (int i = 0; i < count; i++)
-        pthread_join(threads[i], NULL);
-    printf("failed=%d\n", shared.failed);
-    return shared.failed != 0;
-}
-
 int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "api") == 0)
         return api(argv + 2);
     if (argc == 4 && strcmp(argv[1], "leave") == 0)
-        return leave(argv[2], argv[3]);
+        return provider_leave(argv[2], argv[3]);
     if (argc == 5 && strcmp(argv[1], "contexts") == 0)
-        return contexts(argv[2], argv[3], atoi(argv[4]));
+        return provider_contexts(argv[2], argv[3], atoi(argv[4]));
     fprintf(stderr, "usage: provider_tool api RSA EC ED | leave WAY KEY | contexts PATH KEY N\n");
     return 2;
 }
