@@ -6,11 +6,7 @@
 [ "$(stat -f -c %T "${TMPDIR:-/tmp}")" != tmpfs ] || export TMPDIR=/var/tmp
 [ "$(stat -f -c %T "${TMPDIR:-/tmp}")" != tmpfs ] || libvirtd_skip 'no temporary folder on disk'
 libvirtd_enter "$0" "$@"
-. "$(dirname "$0")/../support/lib.sh"
-. "$(dirname "$0")/../support/leaks.sh"
-at_end+=(libvirtd_stop)
 
-cd "$SANDBOX" || exit 1
 ok "hook, token and kyok.conf are in place" libvirtd_hook_install
 ok "libvirtd answers" libvirtd_start
 ok "a VM" libvirtd_vm one "$SANDBOX/one.img"

@@ -3,11 +3,7 @@
 # VMs that libvirtd starts by itself: preloaded secrets, no call while it starts up, nothing left.
 . "$(dirname "$0")/../support/libvirtd.sh"
 libvirtd_enter "$0" "$@"
-. "$(dirname "$0")/../support/lib.sh"
-. "$(dirname "$0")/../support/leaks.sh"
-at_end+=(libvirtd_stop)
 
-cd "$SANDBOX" || exit 1
 hook=$BUILD/libvirt-hook/kyok
 ok "hook, token and kyok.conf are in place" libvirtd_hook_install
 ok "libvirtd answers" libvirtd_start

@@ -4,12 +4,8 @@
 # the hook's deadline, libvirtd goes on, and the next start works when the custodian is back.
 . "$(dirname "$0")/../support/libvirtd.sh"
 LIBVIRT_NET=1 libvirtd_enter "$0" "$@"
-. "$(dirname "$0")/../support/lib.sh"
-. "$(dirname "$0")/../support/kmip.sh"
-. "$(dirname "$0")/../support/leaks.sh"
-at_end+=(libvirtd_stop)
+. "$TESTS/support/kmip.sh"
 
-cd "$SANDBOX" || exit 1
 ok "hook, token and kyok.conf are in place" libvirtd_hook_install
 kmip_server bank "key kek aes-256" || skip_all "the scripted KMIP server does not start"
 # The group's own patience is longer than the hook's.

@@ -4,14 +4,12 @@
 # runs and when it is off.
 . "$(dirname "$0")/../support/libvirtd.sh"
 libvirtd_enter "$0" "$@"
-. "$(dirname "$0")/../support/lib.sh"
 loops=()
 loops_end() { local l; for l in "${loops[@]}"; do losetup -d "$l"; done; }
-at_end+=(libvirtd_stop loops_end)
+at_end+=(loops_end)
 need losetup cryptsetup
 export PATH=$PATH:/usr/sbin:/sbin
 
-cd "$SANDBOX" || exit 1
 # loop NAME MIB: $NAME is a new, empty device
 loop() {
     truncate -s "$2M" "$1.bytes"

@@ -5,13 +5,9 @@
 # that it has by default.
 . "$(dirname "$0")/../support/libvirtd.sh"
 libvirtd_enter "$0" "$@"
-. "$(dirname "$0")/../support/lib.sh"
-. "$(dirname "$0")/../support/leaks.sh"
-at_end+=(libvirtd_stop)
 need strace flock
 strace -o /dev/null true 2>/dev/null || skip_all 'strace cannot trace here'
 
-cd "$SANDBOX" || exit 1
 hook=$BUILD/libvirt-hook/kyok
 must "hook, token and kyok.conf are in place" libvirtd_hook_install
 must "libvirtd answers" libvirtd_start

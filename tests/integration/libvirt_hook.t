@@ -4,11 +4,7 @@
 # without the custodian's consent.
 . "$(dirname "$0")/../support/libvirtd.sh"
 libvirtd_enter "$0" "$@"
-. "$(dirname "$0")/../support/lib.sh"
-. "$(dirname "$0")/../support/leaks.sh"
-at_end+=(libvirtd_stop)
 
-cd "$SANDBOX" || exit 1
 ok "hook, token and kyok.conf are in place" libvirtd_hook_install
 mkdir -p /run/systemd/journal # libvirtd hands no environment down: events go where they go in the field
 events_collect /run/systemd/journal/socket "$SANDBOX/journal"

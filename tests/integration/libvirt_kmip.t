@@ -4,13 +4,9 @@
 # without a record, whose passphrase the server keeps.
 . "$(dirname "$0")/../support/libvirtd.sh"
 libvirtd_enter "$0" "$@"
-. "$(dirname "$0")/../support/lib.sh"
-. "$(dirname "$0")/../support/kmip.sh"
-. "$(dirname "$0")/../support/leaks.sh"
-at_end+=(libvirtd_stop)
+. "$TESTS/support/kmip.sh"
 need openssl
 
-cd "$SANDBOX" || exit 1
 ok "hook, token and kyok.conf are in place" libvirtd_hook_install
 kmip_server bank "key kek aes-256" || skip_all "the scripted KMIP server does not start"
 {

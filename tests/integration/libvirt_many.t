@@ -4,12 +4,8 @@
 # counted at the HSM. KYOK_LONG=1: 50 starts in sequence, 20 in parallel, 50 at boot.
 . "$(dirname "$0")/../support/libvirtd.sh"
 libvirtd_enter "$0" "$@"
-. "$(dirname "$0")/../support/lib.sh"
-. "$(dirname "$0")/../support/leaks.sh"
-at_end+=(libvirtd_stop)
 need cryptsetup
 
-cd "$SANDBOX" || exit 1
 sequence=${KYOK_LONG:+50}; sequence=${sequence:-3}
 parallel=${KYOK_LONG:+20}; parallel=${parallel:-4}
 boot=${KYOK_LONG:+50}; boot=${boot:-5}

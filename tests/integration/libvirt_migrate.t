@@ -4,12 +4,8 @@
 # custodian before any memory moves.
 . "$(dirname "$0")/../support/libvirtd.sh"
 libvirtd_enter "$0" "$@"
-. "$(dirname "$0")/../support/lib.sh"
-. "$(dirname "$0")/../support/leaks.sh"
-at_end+=(libvirtd_stop)
 need nsenter
 
-cd "$SANDBOX" || exit 1
 ok "hook, token and kyok.conf are in place" libvirtd_hook_install
 ok "libvirtd answers" libvirtd_start
 ok "this host is hardened" "$KYOK" vm harden

@@ -4,12 +4,9 @@
 # command names the copy that it cannot change.
 . "$(dirname "$0")/../support/libvirtd.sh"
 libvirtd_enter "$0" "$@"
-. "$(dirname "$0")/../support/lib.sh"
-at_end+=(libvirtd_stop)
 export PATH=$PATH:/usr/sbin:/sbin
 need cryptsetup
 
-cd "$SANDBOX" || exit 1
 ok "hook, token and kyok.conf are in place" libvirtd_hook_install
 export KYOK_CONF=/etc/kyok/kyok.conf
 ok "libvirtd answers" libvirtd_start

@@ -4,11 +4,7 @@
 # that is killed, a module that hangs, a disk copied to a host without rights.
 . "$(dirname "$0")/../support/libvirtd.sh"
 libvirtd_enter "$0" "$@"
-. "$(dirname "$0")/../support/lib.sh"
-. "$(dirname "$0")/../support/leaks.sh"
-at_end+=(libvirtd_stop)
 
-cd "$SANDBOX" || exit 1
 ok "hook, token and kyok.conf are in place" libvirtd_hook_install
 ok "libvirtd answers" libvirtd_start
 ok "the host is hardened" "$KYOK" vm harden

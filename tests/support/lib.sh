@@ -351,7 +351,7 @@ now_ms() { perl -MTime::HiRes=time -e 'printf "%.0f\n", time * 1000'; }
 # keys (of the table below; default: ec), and [token test] in kyok.conf, openssl.cnf with kyok in it.
 # Lines for that section go to $HSM_LINES before.
 HSM_LINES=()
-declare -A HSM_TYPES=([rsa]=rsa:2048 [rsa4096]=rsa:4096 [ec]=EC:prime256v1 [ec384]=EC:secp384r1
+declare -gA HSM_TYPES=([rsa]=rsa:2048 [rsa4096]=rsa:4096 [ec]=EC:prime256v1 [ec384]=EC:secp384r1
     [ec521]=EC:secp521r1 [ed]=EC:edwards25519)
 hsm_new() {
     local key id=1

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # A real libvirtd without systemd, in a mount namespace of the test's own: nothing of the host's /etc,
-# /run or /var is touched. A test begins with these lines, in this order:
+# /run or /var is touched. A test begins with these lines:
 #
 #   . "$(dirname "$0")/../support/libvirtd.sh"
-#   libvirtd_enter "$0" "$@"   runs the test again inside the namespace (or skips it, saying why)
-#   . "$(dirname "$0")/../support/lib.sh"
-#   at_end+=(libvirtd_stop)
+#   libvirtd_enter "$0" "$@"   runs the test again inside the namespace (or skips it, saying why), with lib.sh
+#                              and leaks.sh at hand, in $SANDBOX
 #
 #   LIBVIRT_NET=1 before libvirtd_enter: with a network of its own, too
 #   libvirtd_start             starts virtlogd and libvirtd, waits until they answer (deadline 30 s)
@@ -31,7 +30,7 @@ libvirtd_remember() {
 libvirtd_skip() { echo "1..0 # SKIP $1"; exit 0; }
 
 libvirtd_enter() {
-    if [ -n "${LIBVIRT_DIR:-}" ]; then libvirtd_namespace; return; fi
+    if [ -n "${LIBVIRT_DIR:-}" ]; then libvirtd_begin "$1"; return; fi
     [ "$(id -u)" = 0 ] || libvirtd_skip "needs root: a mount namespace of its own"
     local tool
     for tool in unshare libvirtd virtlogd virsh qemu-img qemu-system-x86_64; do
@@ -44,6 +43,15 @@ libvirtd_enter() {
     unshare -m -u ${LIBVIRT_NET:+-n} "$@" || result=$?
     rm -rf "$LIBVIRT_DIR"
     exit $result
+}
+
+# libvirtd_begin TEST: the test itself, inside.
+libvirtd_begin() {
+    libvirtd_namespace
+    . "$(dirname "$1")/../support/lib.sh"
+    . "$(dirname "$1")/../support/leaks.sh"
+    at_end+=(libvirtd_stop)
+    cd "$SANDBOX" || exit 1
 }
 
 # Private /etc (an overlay), /run and libvirt folders.
