@@ -4,8 +4,7 @@
 # that is added must be given a line below, or this test fails.
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/kmip.sh"
-need softhsm2-util python3 openssl
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need python3 openssl
 cd "$SANDBOX" || exit 1
 "$KYOK" --help --json >help.json
 python3 - >verbs <<'PY'

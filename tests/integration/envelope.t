@@ -3,8 +3,7 @@
 # Envelopes with keys in tokens: policies, claims, damage, custodians away or hanging, the number of
 # calls and logins, other recipients, and what rests on a key.
 . "$(dirname "$0")/../support/lib.sh"
-need softhsm2-util python3
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need python3
 
 # Two custodians, each a SoftHSM library and directory of its own behind a faulty module.
 softhsm_new alpha && softhsm_token alpha alpha

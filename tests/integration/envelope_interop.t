@@ -3,8 +3,7 @@
 # Envelopes and other JWE implementations, both ways: the jose command (A256GCMKW, A256KW; jose 11 has no
 # RSA-OAEP-256) and python3-jwcrypto (all three), with keys that the token and the peer both hold.
 . "$(dirname "$0")/../support/lib.sh"
-need softhsm2-util pkcs11-tool openssl /usr/bin/python3
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need pkcs11-tool openssl /usr/bin/python3
 cd "$SANDBOX" || exit 1
 
 softhsm_new hsm && softhsm_token hsm t

@@ -4,8 +4,7 @@
 # result is stated below; what cannot work is refused with a reason and a way out, and leaves nothing.
 # And an HSM that makes AES-GCM's IV itself.
 . "$(dirname "$0")/../support/lib.sh"
-need softhsm2-util python3
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need python3
 cd "$SANDBOX" || exit 1
 softhsm_new soft && softhsm_token soft test
 faulty_new hsm soft || skip_all "no faulty module"

@@ -3,8 +3,7 @@
 # Many envelopes rewrapped, with one login; a run that is killed at each system call that writes; disks that
 # are full and pipes that are cut; what an open by a new process costs at a distant HSM.
 . "$(dirname "$0")/../support/lib.sh"
-need softhsm2-util
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need
 cd "$SANDBOX" || exit 1
 softhsm_new hsm && softhsm_token hsm t
 faulty_new far hsm || skip_all "no faulty module"

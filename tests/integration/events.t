@@ -4,8 +4,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/kmip.sh"
 . "$(dirname "$0")/../support/provider.sh"
-need softhsm2-util perl openssl python3
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need perl openssl python3
 cd "$SANDBOX" || exit 1
 softhsm_new one && softhsm_token one t
 faulty_new hsm one || skip_all "no faulty module"

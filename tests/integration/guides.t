@@ -5,8 +5,7 @@
 # at another vendor; "refused" after that: the block must fail.
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/kmip.sh"
-need softhsm2-util python3
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need python3
 mkdir "$SANDBOX/bin" && ln -s "$KYOK" "$SANDBOX/bin/kyok"
 export PATH=$SANDBOX/bin:$PATH
 

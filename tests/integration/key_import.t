@@ -3,8 +3,7 @@
 # Bringing a key of one's own: AES, RSA and EC keys, wrapped elsewhere for a key of the token's making; what
 # tells that it is the right one; what is refused.
 . "$(dirname "$0")/../support/lib.sh"
-need softhsm2-util pkcs11-tool python3 openssl
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need pkcs11-tool python3 openssl
 cd "$SANDBOX" || exit 1
 softhsm_new hsm && softhsm_token hsm t
 export SOFTHSM2_CONF=$SANDBOX/hsm.conf

@@ -3,8 +3,7 @@
 # Each command that changes keys in tokens, killed at every system call that writes: a second run completes
 # it, and at no point is an envelope unreadable. With KYOK_LONG at each; else at one of seven in turn.
 . "$(dirname "$0")/../support/lib.sh"
-need softhsm2-util pkcs11-tool python3 strace
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need pkcs11-tool python3 strace
 strace -o /dev/null true 2>/dev/null || skip_all "strace cannot trace here"
 cd "$SANDBOX" || exit 1
 softhsm_new hsm && softhsm_token hsm t && softhsm_token hsm u

@@ -3,8 +3,7 @@
 # The life of keys in a token: states, rotation, descendants, destruction; nothing of them leaves the token.
 # Killed at every write: key_kills.t; every transition of states: key_states.t; import: key_import.t.
 . "$(dirname "$0")/../support/lib.sh"
-need softhsm2-util pkcs11-tool python3
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need pkcs11-tool python3
 cd "$SANDBOX" || exit 1
 softhsm_new hsm && softhsm_token hsm t
 export SOFTHSM2_CONF=$SANDBOX/hsm.conf

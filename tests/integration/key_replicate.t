@@ -3,8 +3,7 @@
 # The same key in another token of its group: wrapped from token to token where the key may leave, a clear
 # refusal where not.
 . "$(dirname "$0")/../support/lib.sh"
-need softhsm2-util pkcs11-tool python3
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need pkcs11-tool python3
 cd "$SANDBOX" || exit 1
 softhsm_new hsm && softhsm_token hsm one
 export SOFTHSM2_CONF=$SANDBOX/hsm.conf

@@ -3,8 +3,7 @@
 # States of keys in a token (NIST SP 800-57): every transition, allowed and refused; dates; what the token
 # enforces and what kyok alone.
 . "$(dirname "$0")/../support/lib.sh"
-need softhsm2-util pkcs11-tool python3
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need pkcs11-tool python3
 cd "$SANDBOX" || exit 1
 softhsm_new hsm && softhsm_token hsm t
 export SOFTHSM2_CONF=$SANDBOX/hsm.conf

@@ -6,8 +6,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 . "$TESTS/support/nginx.sh"
 nginx_need
-need softhsm2-util pkcs11-tool
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need pkcs11-tool
 nginx_level=${KYOK_NGINX_LOG:-info}
 
 # --- two members of one group, each a SoftHSM of its own with a faulty module in front ----------------

@@ -6,8 +6,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 . "$TESTS/support/nginx.sh"
 nginx_need
-need softhsm2-util gcc
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need gcc
 nginx_level=${KYOK_NGINX_LOG:-info}
 source=${NGINX_SRC:-/usr/share/nginx/src}/src
 objects=$BUILD/obj/nginx-module

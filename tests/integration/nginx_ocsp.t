@@ -5,8 +5,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 . "$TESTS/support/nginx.sh"
 nginx_need
-need softhsm2-util ss
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need ss
 nginx_level=${KYOK_NGINX_LOG:-info}
 NGINX_GROUP=('timeout = 60s')
 must "a token with a server's key" nginx_token server

@@ -6,8 +6,7 @@
 . "$TESTS/support/nginx.sh"
 . "$TESTS/support/kmip.sh"
 nginx_need
-need softhsm2-util
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need
 mixed=2000 soak=4000 warm=2000
 [ -z "${KYOK_LONG:-}" ] || mixed=10000 soak=100000 warm=10000
 

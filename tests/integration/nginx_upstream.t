@@ -6,8 +6,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 . "$TESTS/support/nginx.sh"
 nginx_need
-need softhsm2-util
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need
 nginx_level=${KYOK_NGINX_LOG:-debug}
 NGINX_GROUP=('timeout = 120s')
 must "a token with a client's key" nginx_token client

@@ -5,8 +5,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 . "$TESTS/support/nginx.sh"
 nginx_need
-need softhsm2-util valgrind
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need valgrind
 [ -z "$nginx_preload" ] || skip_all "the module is built with a sanitizer"
 softhsm_new hsm && softhsm_token hsm web
 ca_new

@@ -6,8 +6,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 . "$TESTS/support/nginx.sh"
 nginx_need
-need softhsm2-util pkcs11-tool
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need pkcs11-tool
 nginx_level=${KYOK_NGINX_LOG:-info}
 keys=(ec1 ec2 ec3 ec4 rsa1 rsa2)
 # A deadline that only a real hang reaches; a short one where the HSM hangs for good.

@@ -3,8 +3,7 @@
 # kyok setup with a KMIP server; what doctor finds in nginx's configuration, and of the clock.
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/kmip.sh"
-need softhsm2-util openssl
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need openssl
 cd "$SANDBOX" || exit 1
 softhsm_new hsm && softhsm_token hsm web
 export SOFTHSM2_CONF=$SANDBOX/hsm.conf

@@ -5,8 +5,7 @@
 # look into the other's folder. The bank revokes on its side alone.
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/kmip.sh"
-need softhsm2-util setsid
-softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+softhsm_need setsid
 
 bank=$SANDBOX/bank host=$SANDBOX/host rival=$SANDBOX/rival
 mkdir -m 700 "$bank" "$host" "$rival"

@@ -206,6 +206,12 @@ softhsm_module() {
     return 1
 }
 
+# softhsm_need [PROGRAM...]: skips the test unless SoftHSM and these programs are there.
+softhsm_need() {
+    need softhsm2-util "$@"
+    softhsm_module >/dev/null || skip_all "SoftHSM is not installed"
+}
+
 # softhsm_new NAME: an empty SoftHSM in $SANDBOX/NAME and its configuration in $SANDBOX/NAME.conf. A
 # forked child must begin anew there, as real modules demand.
 softhsm_new() {
