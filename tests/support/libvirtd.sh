@@ -101,6 +101,7 @@ libvirtd_ready() {
 libvirtd_launch() {
     setsid libvirtd -f "$LIBVIRT_DIR/libvirtd.conf" -p /run/libvirt/l.pid >/dev/null 2>>"$LIBVIRT_DIR/libvirtd.err" &
     echo $! >"$LIBVIRT_DIR/libvirtd.pid"
+    disown # else the shell tells of one that had to be killed
 }
 
 libvirtd_start() {
