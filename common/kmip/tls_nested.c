@@ -54,10 +54,14 @@ static void config_path(const struct kyok_kmip_config *config, char *path, size_
 static enum kyok_status write_conf(const struct kyok_kmip_config *config, struct kyok_buffer *text,
                                    struct kyok_error *err)
 {
-    char provider[PATH_MAX], conf[PATH_MAX];
+    /* Not on the stack: an ASYNC_JOB has 32 KiB for all that signs with such an identity. */
+    KYOK_AUTO_FREE char *provider = malloc(PATH_MAX);
+    KYOK_AUTO_FREE char *conf = malloc(PATH_MAX);
 
-    KYOK_TRY(provider_path(provider, sizeof provider, err));
-    config_path(config, conf, sizeof conf);
+    if (provider == NULL || conf == NULL)
+        return kyok_fail(err, KYOK_SYSTEM, config->name, "no memory for TLS");
+    KYOK_TRY(provider_path(provider, PATH_MAX, err));
+    config_path(config, conf, PATH_MAX);
     if (!is_plain(provider) || !is_plain(conf))
         return kyok_fail(err, KYOK_INVALID, provider,
                          "the path has a character that OpenSSL's configuration cannot hold");
