@@ -106,6 +106,10 @@ void kyok_done_remove(struct kyok_work *work, struct kyok_job *job);
 
 /* job.c */
 void kyok_job_unref(struct kyok_job *job);
+enum kyok_status kyok_job_run_here(struct kyok_job *job, struct kyok_error *err);
+
+/* stack.c: the same, for a caller whose stack is an ASYNC_JOB's. */
+enum kyok_status kyok_job_run_on_own_stack(struct kyok_job *job, struct kyok_error *err);
 
 /* lane.c */
 bool kyok_in_executor(void);

@@ -56,7 +56,7 @@ const char *kyok_job_name(const struct kyok_job *job)
     return job->type->name;
 }
 
-static enum kyok_status run_directly(struct kyok_job *job, struct kyok_error *err)
+enum kyok_status kyok_job_run_here(struct kyok_job *job, struct kyok_error *err)
 {
     job->state = KYOK_JOB_RUNNING;
     job->status = job->type->run(job->body, err);
@@ -77,7 +77,7 @@ static enum kyok_status wait_or_run(struct kyok_work *work, struct kyok_job *job
         return kyok_wait_in_fiber(hook, job, err);
     if (way == KYOK_WORK_ISOLATE)
         return kyok_wait_blocking(job, err);
-    return run_directly(job, err);
+    return kyok_job_run_here(job, err);
 }
 
 /* Where no thread can be had a caller that does not insist on one is served all the same:
@@ -93,7 +93,8 @@ static enum kyok_status run_admitted(struct kyok_work *work, struct kyok_job *jo
         kyok_log(KYOK_LOG_WARNING, "%s: %s (%s); key operations block their callers",
                  job->lane->name, err->what, err->reason);
     *err = (struct kyok_error){0};
-    return run_directly(job, err);
+    return ASYNC_get_current_job() != NULL ? kyok_job_run_on_own_stack(job, err)
+                                           : kyok_job_run_here(job, err);
 }
 
 static enum kyok_status prepare(struct kyok_job *job, struct kyok_lane *lane,
@@ -120,7 +121,7 @@ enum kyok_status kyok_job_run(struct kyok_job *job, struct kyok_lane *lane, enum
     enum kyok_status status;
 
     if (kyok_in_executor())
-        return run_directly(job, err);
+        return kyok_job_run_here(job, err);
     KYOK_TRY(prepare(job, lane, deadline, err));
     status = run_admitted(lane->work, job, way, err);
     kyok_work_leave(lane->work);
