@@ -9,13 +9,7 @@ nginx_need
 nginx_level=${KYOK_NGINX_LOG:-info}
 
 ca_new
-for type in ec rsa; do
-    options=(-algorithm RSA -pkeyopt rsa_keygen_bits:2048)
-    [ $type = rsa ] || options=(-algorithm EC -pkeyopt ec_paramgen_curve:P-256)
-    openssl genpkey "${options[@]}" -out "$SANDBOX/$type.key" 2>/dev/null
-    openssl req -new -key "$SANDBOX/$type.key" -subj /CN=localhost -out "$SANDBOX/$type.csr" 2>/dev/null
-    ca_sign "$SANDBOX/$type.csr" "$SANDBOX/$type.pem"
-done
+nginx_key ec && nginx_key rsa rsa
 keys=("key rsa rsa-2048" "load rsa $SANDBOX/rsa.key" "key ec ec-p256" "load ec $SANDBOX/ec.key")
 kmip_server one "${keys[@]}" || skip_all "the scripted server does not start"
 one=$PORT

@@ -13,11 +13,7 @@ mixed=2000 soak=4000 warm=2000
 softhsm_new hsm && softhsm_token hsm web
 ca_new
 for type in ec rsa; do
-    options=(-algorithm RSA -pkeyopt rsa_keygen_bits:2048)
-    [ $type = rsa ] || options=(-algorithm EC -pkeyopt ec_paramgen_curve:P-256)
-    openssl genpkey "${options[@]}" -out "$SANDBOX/$type.key" 2>/dev/null
-    openssl req -new -key "$SANDBOX/$type.key" -subj /CN=localhost -out "$SANDBOX/$type.csr" 2>/dev/null
-    ca_sign "$SANDBOX/$type.csr" "$SANDBOX/$type.pem"
+    nginx_key $type $type
     token_import hsm web $type "$([ $type = ec ] && echo 01 || echo 02)" "$SANDBOX/$type.key"
 done
 faulty_new one hsm
