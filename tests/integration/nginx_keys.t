@@ -13,14 +13,9 @@ nginx_level=${KYOK_NGINX_LOG:-info}
 softhsm_new hsm1
 softhsm_token hsm1 web
 ca_new
-new_key() { # NAME TYPE...: software key, and its certificate
-    openssl genpkey "${@:2}" -out "$SANDBOX/$1.key" 2>/dev/null
-    openssl req -new -key "$SANDBOX/$1.key" -subj /CN=localhost -out "$SANDBOX/$1.csr" 2>/dev/null
-    ca_sign "$SANDBOX/$1.csr" "$SANDBOX/$1.pem"
-}
-new_key ec -algorithm EC -pkeyopt ec_paramgen_curve:P-256
-new_key rsa -algorithm RSA -pkeyopt rsa_keygen_bits:2048
-new_key other -algorithm EC -pkeyopt ec_paramgen_curve:P-256
+nginx_key ec
+nginx_key rsa rsa
+nginx_key other
 token_import hsm1 web ec 01 "$SANDBOX/ec.key"
 token_import hsm1 web rsa 02 "$SANDBOX/rsa.key"
 softhsm_clone hsm1 hsm2
