@@ -59,6 +59,7 @@ static void switch_to(char *stack, struct kyok_job *job, struct kyok_error *err)
     entering = &visit;
     lowest = (uintptr_t)stack;
     (void)swapcontext(&visit.back, &visit.there);
+    entering = NULL;
     lowest = before;
 }
 
