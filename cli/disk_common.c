@@ -285,6 +285,8 @@ static bool append_xml(struct kyok_buffer *xml, const char *text)
     return good;
 }
 
+/* The engine is libvirt's default and said all the same: without it libvirt 11 copies a running
+ * disk to a raw one as if that were not encrypted. */
 bool disk_xml(const char *image, enum kyok_volume_format format, bool block, const char *secret,
               struct kyok_buffer *xml)
 {
@@ -296,7 +298,7 @@ bool disk_xml(const char *image, enum kyok_volume_format format, bool block, con
                               block ? "dev" : "file") &&
            append_xml(xml, image) &&
            kyok_buffer_printf(xml,
-                              "'>\n    <encryption format='luks'>\n"
+                              "'>\n    <encryption format='luks' engine='qemu'>\n"
                               "      <secret type='passphrase' uuid='%s'/>\n"
                               "    </encryption>\n  </source>\n"
                               "  <target dev='vda' bus='virtio'/>\n</disk>\n",

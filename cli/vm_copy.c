@@ -36,7 +36,9 @@ static enum kyok_status block_copy(struct cli *cli, const char *vm, const char *
                                 NULL};
     enum kyok_status status = program_run(argv, NULL, 0, NULL, &cli->error);
     unlink(path);
-    return status;
+    /* virsh says "Copy failed" of a job that ended so, and quiet nothing at all. */
+    return status == KYOK_OK ? status
+                             : kyok_remedy(&cli->error, "libvirtd's log may tell more of the job");
 }
 
 enum kyok_status vm_copy_disk(struct cli *cli, const char *vm, const char *target,

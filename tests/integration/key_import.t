@@ -70,7 +70,7 @@ for key in rsa.pem ec256.pem ec384.der ec521.pem; do
     like "$name: cannot leave, and is flagged as imported" "$("$KYOK" key list)" "private.*object=in-$name.*imported"
 done
 unlike 'no transport key is left' "$("$KYOK" key list)" 'in-.*transport'
-like 'the token has both halves' "$(p11tool hsm --token-label t -O 2>/dev/null | grep -c 'in-ec256')" '^2$'
+like 'the token has both halves' "$(p11tool hsm --token-label t -O 2>/dev/null | grep -c 'label: *in-ec256$')" '^2$'
 printf plain >plain
 openssl pkeyutl -encrypt -pubin -inkey rsa.pub -in plain -out oaep -pkeyopt rsa_padding_mode:oaep
 is 'the RSA key decrypts' "$(OPENSSL_CONF=$provider_conf openssl pkeyutl -decrypt -inkey "$(k in-rsa);type=private" -in oaep -pkeyopt rsa_padding_mode:oaep)" plain
