@@ -14,7 +14,7 @@ objects=$BUILD/obj/nginx-module
 sanitize=()
 [ -z "$nginx_preload" ] || sanitize=(-fsanitize=address)
 must "the event method builds" gcc -O1 -g -fPIC -shared "${sanitize[@]}" -I"$source/core" -I"$source/event" \
-    -I"$source/event/modules" -I"$source/os/unix" -I"$objects" -DNGX_HAVE_DYNAMIC -o "$SANDBOX/level.so" \
+    -I"$source/event/modules" -I"$source/event/quic" -I"$source/os/unix" -I"$objects" -DNGX_HAVE_DYNAMIC -o "$SANDBOX/level.so" \
     "$TESTS/support/level_event/ngx_level_event_module.c"
 NGINX_GROUP=('timeout = 120s')
 must "a token with two keys" nginx_token server client
