@@ -16,6 +16,14 @@ mkdir -p /var/lib/opencryptoki/swtok/TOK_OBJ /run/lock/opencryptoki/swtok /run/o
 chgrp -R pkcs11 /var/lib/opencryptoki /run/lock/opencryptoki /run/opencryptoki
 chown "$(id -u pkcsslotd 2>/dev/null || echo 0)" /run/opencryptoki # Debian 13's daemon gives up root
 chmod -R 770 /var/lib/opencryptoki /run/lock/opencryptoki
+# Debian 13's goes to the background whatever it is told.
+daemon_end() {
+    local file
+    for file in /run/pkcsslotd.pid /run/opencryptoki/pkcsslotd.pid; do
+        [ ! -s $file ] || kill -KILL "$(cat $file)" 2>/dev/null
+    done
+}
+at_end+=(daemon_end)
 background pkcsslotd -f
 PIN=11223344 SO_PIN=56785678
 tool() { pkcs11-tool --module "$module" --slot 3 "$@"; }
