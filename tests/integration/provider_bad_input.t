@@ -152,7 +152,7 @@ for line in 'timeout = soon' 'kmip = perhaps' 'pkcs11-module-allow-export = 7' '
     ok '... does not stop a program that uses no key' openssl dgst -sha256 data
 done
 openssl_conf 'default kyok' 'kmip = no'
-refused 'kmip = no' any 'unregistered scheme.*scheme=kmip' load kmip://any/1
+refused 'kmip = no' any 'unregistered scheme.*scheme=kmip|No store loader.*Scheme.*kmip' load kmip://any/1
 openssl_conf
 
 # --- a token that answers nonsense

@@ -62,7 +62,10 @@ certificate() { # NAME DAYS
 certificate good 400
 certificate soon 5
 certificate gone 400
-openssl x509 -in nginx/gone.crt -signkey nginx/gone.key -days -1 -out nginx/gone.crt 2>/dev/null || certificate gone -1
+# OpenSSL 3.5 takes no negative days, 3.0 no dates.
+over() { openssl x509 -in nginx/gone.crt -signkey nginx/gone.key "$@" -out nginx/over.crt 2>/dev/null; }
+over -not_before 20200101000000Z -not_after 20200201000000Z || over -days -1
+mv nginx/over.crt nginx/gone.crt
 "$KYOK" key reference 'pkcs11:token=web;object=www' -o nginx/www.pem
 chmod 644 nginx/good.key
 cat >nginx/nginx.conf <<'CONF'
