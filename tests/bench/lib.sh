@@ -4,7 +4,7 @@
 # error what it does. Figures are medians over interleaved rounds: every round measures each
 # configuration once, and a ratio is the median of the rounds' own ratios, with their least and greatest.
 
-. "$(dirname "${BASH_SOURCE[0]}")/../support/lib.sh"
+declare -F done_testing >/dev/null || . "$(dirname "${BASH_SOURCE[0]}")/../support/lib.sh"
 ROUNDS=${BENCH_ROUNDS:-5}
 TIME=${BENCH_SECONDS:-1}
 samples=$SANDBOX/samples
